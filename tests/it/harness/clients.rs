@@ -78,18 +78,9 @@ impl Clients {
 
     /// One or more statements by psql, each in its own transaction; unaligned rows come back.
     pub fn psql(&self, conninfo: &str, sql: &str) -> Output {
-        self.run(
-            "psql",
-            [
-                conninfo,
-                "--no-psqlrc",
-                "-AtqX",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-c",
-                sql,
-            ],
-        )
+        let mut psql = self.command("psql");
+        psql.args([conninfo, "-AtqX", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
+        run_with_input(&mut psql, sql.as_bytes())
     }
 
     pub fn run<I, S>(&self, program: &str, arguments: I) -> Output
