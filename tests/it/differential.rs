@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::harness::pki::{Credentials, Pki, Profile};
 use crate::harness::postgres::{Installation, Postgres};
 use crate::harness::wire::{
-    End, Message, TlsOptions, Wire, cancel_request, gssenc_request, message, old_client_hello,
-    packet, ssl_request, startup, startup_of_version,
+    End, Message, TlsOptions, Wire, cancel_request, gssenc_request, message, old_client_hello, packet, ssl_request, startup,
+    startup_of_version,
 };
 
 #[test]
@@ -24,12 +24,7 @@ fn what_postgresql_answers() {
         for setup in Setup::ALL {
             let native = setup.native(&installation, &pki);
             for row in rows().iter().filter(|row| row.setup == setup) {
-                println!(
-                    "{} {setup:?} | {} | {}",
-                    installation.major,
-                    row.name,
-                    row.run(native.address(), &pki)
-                );
+                println!("{} {setup:?} | {} | {}", installation.major, row.name, row.run(native.address(), &pki));
             }
         }
     }
@@ -138,17 +133,8 @@ impl Row {
         }
     }
 
-    fn open(
-        &self,
-        wire: &mut Wire,
-        credentials: Option<Credentials>,
-    ) -> Result<&'static str, String> {
-        let tls = |alpn: &[&str]| {
-            alpn.iter().fold(
-                TlsOptions::with(credentials.clone()),
-                |options, protocol| options.alpn(protocol),
-            )
-        };
+    fn open(&self, wire: &mut Wire, credentials: Option<Credentials>) -> Result<&'static str, String> {
+        let tls = |alpn: &[&str]| alpn.iter().fold(TlsOptions::with(credentials.clone()), |options, protocol| options.alpn(protocol));
         match &self.opening {
             Opening::Clear => return Ok("before TLS"),
             Opening::Direct(alpn) => handshake(wire, &tls(alpn))?,
@@ -169,8 +155,7 @@ impl Row {
                 let mut hello = Vec::new();
                 connection.write_tls(&mut hello).unwrap();
                 ask(wire, &[[ssl_request(), hello].concat()])?;
-                wire.start_tls_with(connection)
-                    .map_err(|end| format!("in handshake: {end}"))?;
+                wire.start_tls_with(connection).map_err(|end| format!("in handshake: {end}"))?;
             }
             Opening::Split => {
                 for byte in ssl_request() {
@@ -199,16 +184,11 @@ fn ask(wire: &mut Wire, packets: &[Vec<u8>]) -> Result<(), String> {
         }
         answers.push(wire.read_exactly(1).unwrap()[0] as char);
     }
-    if answers.ends_with('S') {
-        Ok(())
-    } else {
-        Err(format!("before TLS: {answers}"))
-    }
+    if answers.ends_with('S') { Ok(()) } else { Err(format!("before TLS: {answers}")) }
 }
 
 fn handshake(wire: &mut Wire, options: &TlsOptions) -> Result<(), String> {
-    wire.start_tls(options)
-        .map_err(|end| format!("in handshake: {end}"))
+    wire.start_tls(options).map_err(|end| format!("in handshake: {end}"))
 }
 
 /// Sends the first packet and follows the login to its end.
@@ -230,10 +210,7 @@ fn converse(wire: &mut Wire, moment: &str, first: &[u8]) -> String {
             b'v' => write!(notes, "{}, ", negotiated(&message)).unwrap(),
             b'R' if message.body == [0; 4] => moment = "after AuthenticationOk",
             b'R' => {
-                return format!(
-                    "{notes}{moment}: asks for authentication {:?}",
-                    message.body
-                );
+                return format!("{notes}{moment}: asks for authentication {:?}", message.body);
             }
             b'K' => write!(notes, "{}-byte key, ", message.body.len() - 4).unwrap(),
             b'Z' => return format!("{notes}{}", who_is_in(wire)),
@@ -243,10 +220,7 @@ fn converse(wire: &mut Wire, moment: &str, first: &[u8]) -> String {
 }
 
 fn is_a_message(head: &[u8]) -> bool {
-    matches!(
-        head,
-        [b'E' | b'N' | b'R' | b'S' | b'K' | b'Z' | b'v', 0, ..]
-    ) && head.len() == 5
+    matches!(head, [b'E' | b'N' | b'R' | b'S' | b'K' | b'Z' | b'v', 0, ..]) && head.len() == 5
 }
 
 /// What a server says when it says no more: an error, bytes that are no message, nothing; and how it leaves.
@@ -270,11 +244,7 @@ fn last_words(wire: &mut Wire) -> String {
 /// An ErrorResponse, and what is wrong with the way the connection ended after it.
 fn last_words_after(error: &Message, wire: &mut Wire) -> String {
     let fields = error.fields();
-    let hint = fields
-        .hint
-        .as_ref()
-        .map(|hint| format!(" HINT {hint}"))
-        .unwrap_or_default();
+    let hint = fields.hint.as_ref().map(|hint| format!(" HINT {hint}")).unwrap_or_default();
     match wire.read_to_end() {
         (rest, end) if rest.is_empty() && end.is_orderly() => format!("{fields}{hint}"),
         (rest, end) => format!("{fields}{hint}, then {} bytes and {end}", rest.len()),
@@ -283,17 +253,10 @@ fn last_words_after(error: &Message, wire: &mut Wire) -> String {
 
 fn negotiated(message: &Message) -> String {
     let number = |at: usize| u32::from_be_bytes(message.body[at..at + 4].try_into().unwrap());
-    let options: Vec<_> = message.body[8..]
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty())
-        .collect();
+    let options: Vec<_> = message.body[8..].split(|b| *b == 0).filter(|name| !name.is_empty()).collect();
     let options: Vec<_> = options.into_iter().map(String::from_utf8_lossy).collect();
     // Before 18 this held the minor version alone.
-    format!(
-        "negotiates 3.{} without [{}]",
-        number(0) & 0xffff,
-        options.join(" ")
-    )
+    format!("negotiates 3.{} without [{}]", number(0) & 0xffff, options.join(" "))
 }
 
 /// After ReadyForQuery: the two users, or what a physical walsender says of itself.
@@ -301,11 +264,7 @@ fn who_is_in(wire: &mut Wire) -> String {
     wire.query("select current_user, session_user, current_database()");
     let answer = match wire.until_ready() {
         Ok(messages) => {
-            let row = messages
-                .iter()
-                .find(|message| message.is('D'))
-                .map(Message::columns)
-                .unwrap_or_default();
+            let row = messages.iter().find(|message| message.is('D')).map(Message::columns).unwrap_or_default();
             let row: Vec<String> = row.into_iter().flatten().collect();
             format!("logged in: {}", row.join("/"))
         }
@@ -381,41 +340,23 @@ impl Row {
 
     /// Postern answers this in front of versions before `major`; from there on both answer alike.
     fn but_before(mut self, major: u32, reason: &'static str, postern: impl Into<String>) -> Self {
-        self.differences.push(Difference {
-            before: major,
-            reason,
-            postern: postern.into(),
-        });
+        self.differences.push(Difference { before: major, reason, postern: postern.into() });
         self
     }
 }
 
 fn rows() -> Vec<Row> {
-    [
-        certificates(),
-        revocation(),
-        names(),
-        rules(),
-        negotiation(),
-        packets(),
-        requests(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [certificates(), revocation(), names(), rules(), negotiation(), packets(), requests()].into_iter().flatten().collect()
 }
 
-const MISMATCH: &str =
-    "after StartupMessage: FATAL 28000 certificate authentication failed for user \"alice\"";
+const MISMATCH: &str = "after StartupMessage: FATAL 28000 certificate authentication failed for user \"alice\"";
 
 fn certificates() -> Vec<Row> {
     use Profile as P;
     vec![
         row("a good certificate"),
         row("no certificate").without_certificate(),
-        row("no certificate, unknown role")
-            .without_certificate()
-            .user("nobody"),
+        row("no certificate, unknown role").without_certificate().user("nobody"),
         row("RSA").with(P::Rsa),
         row("P-384").with(P::P384),
         row("Ed25519").with(P::Ed25519),
@@ -442,8 +383,7 @@ fn certificates() -> Vec<Row> {
         row("leaf as issuer").with(P::LeafAsIssuer).user("bob"),
         row("by an intermediate that is sent").with(P::ViaIntermediate),
         row("by an intermediate in the CA file").with(P::ViaIntermediateInFile),
-        row("by an intermediate that is sent and in the CA file")
-            .with(P::ViaIntermediateInFileSent),
+        row("by an intermediate that is sent and in the CA file").with(P::ViaIntermediateInFileSent),
         row("by an intermediate that nobody has").with(P::ViaIntermediateMissing),
         row("by an intermediate in the CA file without its root").with(P::ViaOrphanIntermediate),
         row("path length exceeded").with(P::PathLengthExceeded),
@@ -492,42 +432,24 @@ fn names() -> Vec<Row> {
     vec![
         row("another role").user("bob"),
         row("another role, unknown").user("nobody"),
-        row("role of that name is unknown")
-            .named("nobody")
-            .user("nobody"),
+        row("role of that name is unknown").named("nobody").user("nobody"),
         row("role may not log in").named("nologin").user("nologin"),
-        row("role over its connection limit")
-            .named("limited")
-            .user("limited"),
-        row("role's password is out of date")
-            .named("expired")
-            .user("expired"),
+        row("role over its connection limit").named("limited").user("limited"),
+        row("role's password is out of date").named("expired").user("expired"),
         row("no CN").with(P::NoCn),
         row("empty CN").with(P::EmptyCn),
-        row("two CNs, first asked for")
-            .with(P::TwoCns)
-            .but("two CNs are ambiguous", MISMATCH),
+        row("two CNs, first asked for").with(P::TwoCns).but("two CNs are ambiguous", MISMATCH),
         row("two CNs, last asked for").with(P::TwoCns).user("bob"),
-        row("X.509 v1, two CNs")
-            .with(P::V1TwoCns)
-            .but("two CNs are ambiguous", MISMATCH),
+        row("X.509 v1, two CNs").with(P::V1TwoCns).but("two CNs are ambiguous", MISMATCH),
         row("CN behind O and OU").with(P::CnAndOtherAttributes),
-        row("OU asked for")
-            .with(P::CnAndOtherAttributes)
-            .user("bob"),
+        row("OU asked for").with(P::CnAndOtherAttributes).user("bob"),
         row("DNS name asked for").with(P::BobByDnsName).user("bob"),
         row("UTF-8 CN").with(P::Utf8Cn).user("ålice"),
-        row("CN of invalid UTF-8")
-            .with(P::InvalidUtf8Cn)
-            .first(packet(3 << 16, b"user\0al\xffice\0database\0postgres\0\0")),
+        row("CN of invalid UTF-8").with(P::InvalidUtf8Cn).first(packet(3 << 16, b"user\0al\xffice\0database\0postgres\0\0")),
         row("CN of 63 bytes").with(P::Cn63).user(&a(63)),
-        row("CN of 63 bytes, 64 asked for")
-            .with(P::Cn63)
-            .user(&a(64)),
+        row("CN of 63 bytes, 64 asked for").with(P::Cn63).user(&a(64)),
         row("CN of 64 bytes").with(P::Cn64).user(&a(64)),
-        row("CN of 64 bytes, 63 asked for")
-            .with(P::Cn64)
-            .user(&a(63)),
+        row("CN of 64 bytes, 63 asked for").with(P::Cn64).user(&a(63)),
         row("CN of 80 bytes").with(P::Cn80).user(&a(80)),
         row("NUL in CN").with(P::NulInCn),
         row("NUL in O").with(P::NulInOrganization),
@@ -539,121 +461,64 @@ fn names() -> Vec<Row> {
         row("upper case CN").with(P::UpperCaseCn).user("ALICE"),
         row("upper case asked for").user("ALICE"),
         row("trailing space in CN").with(P::TrailingSpaceCn),
-        row("trailing space in CN, asked for")
-            .with(P::TrailingSpaceCn)
-            .user("alice "),
+        row("trailing space in CN, asked for").with(P::TrailingSpaceCn).user("alice "),
         row("trailing space asked for").user("alice "),
-        row("spaces and quotes in CN")
-            .with(P::QuotedCn)
-            .user("o'alice \"x\", CN=bob"),
+        row("spaces and quotes in CN").with(P::QuotedCn).user("o'alice \"x\", CN=bob"),
         row("CN as BMPString").with(P::BmpCn),
-        row("CN as T61String")
-            .with(P::T61Cn)
-            .but("only unambiguous string types name a role", MISMATCH),
+        row("CN as T61String").with(P::T61Cn).but("only unambiguous string types name a role", MISMATCH),
         row("CN as PrintableString").with(P::PrintableCn),
         row("CN as IA5String").with(P::Ia5Cn),
     ]
 }
 
 fn rules() -> Vec<Row> {
-    let at = |database: &'static str| {
-        move |row: Row| row.says(&[("user", "alice"), ("database", database)])
-    };
+    let at = |database: &'static str| move |row: Row| row.says(&[("user", "alice"), ("database", database)]);
     [
         at("app")(row("a rule's database")),
         at("rejected")(row("a rejected database")),
         at("rejected")(row("a rejected database, no certificate").without_certificate()),
         at("postgres")(row("no rule for the database")),
         at("postgres")(row("no rule for the database, no certificate").without_certificate()),
-        row("no rule for the role")
-            .named("bob")
-            .says(&[("user", "bob"), ("database", "app")]),
+        row("no rule for the role").named("bob").says(&[("user", "bob"), ("database", "app")]),
         row("a rule for the role, another name").says(&[("user", "ghost"), ("database", "app")]),
-        row("a rule for an unknown role")
-            .named("ghost")
-            .says(&[("user", "ghost"), ("database", "app")]),
+        row("a rule for an unknown role").named("ghost").says(&[("user", "ghost"), ("database", "app")]),
         at("nowhere")(row("a rule for an unknown database")),
         at("missing")(row("an unknown database without a rule")),
         row("sameuser, database absent").says(&[("user", "alice")]),
         at("alice")(row("sameuser")),
-        row("sameuser, another name")
-            .named("bob")
-            .says(&[("user", "alice")]),
-        row("physical replication")
-            .named("walreceiver")
-            .says(&[("user", "walreceiver"), ("replication", "true")]),
-        row("physical replication as `on`")
-            .named("walreceiver")
-            .says(&[("user", "walreceiver"), ("replication", "on")]),
-        row("physical replication as `1`")
-            .named("walreceiver")
-            .says(&[("user", "walreceiver"), ("replication", "1")]),
-        row("physical replication as `YES`")
-            .named("walreceiver")
-            .says(&[("user", "walreceiver"), ("replication", "YES")]),
-        row("physical replication as `tr`")
-            .named("walreceiver")
-            .says(&[("user", "walreceiver"), ("replication", "tr")]),
-        row("physical replication names a database")
-            .named("walreceiver")
-            .says(&[
-                ("user", "walreceiver"),
-                ("database", "rejected"),
-                ("replication", "true"),
-            ]),
+        row("sameuser, another name").named("bob").says(&[("user", "alice")]),
+        row("physical replication").named("walreceiver").says(&[("user", "walreceiver"), ("replication", "true")]),
+        row("physical replication as `on`").named("walreceiver").says(&[("user", "walreceiver"), ("replication", "on")]),
+        row("physical replication as `1`").named("walreceiver").says(&[("user", "walreceiver"), ("replication", "1")]),
+        row("physical replication as `YES`").named("walreceiver").says(&[("user", "walreceiver"), ("replication", "YES")]),
+        row("physical replication as `tr`").named("walreceiver").says(&[("user", "walreceiver"), ("replication", "tr")]),
+        row("physical replication names a database").named("walreceiver").says(&[
+            ("user", "walreceiver"),
+            ("database", "rejected"),
+            ("replication", "true"),
+        ]),
         row("physical replication, no rule").says(&[("user", "alice"), ("replication", "true")]),
-        row("physical replication, rejected")
-            .named("bob")
-            .says(&[("user", "bob"), ("replication", "true")]),
-        row("physical replication, no certificate")
-            .without_certificate()
-            .says(&[("user", "walreceiver"), ("replication", "true")]),
-        row("physical replication, another name")
-            .says(&[("user", "walreceiver"), ("replication", "true")]),
-        row("logical replication").says(&[
-            ("user", "alice"),
-            ("database", "app"),
-            ("replication", "database"),
-        ]),
-        row("logical replication, no rule").says(&[
-            ("user", "alice"),
-            ("database", "postgres"),
-            ("replication", "database"),
-        ]),
-        row("replication is off").says(&[
-            ("user", "alice"),
-            ("database", "app"),
-            ("replication", "off"),
-        ]),
-        row("replication is empty").says(&[
-            ("user", "alice"),
-            ("database", "app"),
-            ("replication", ""),
-        ]),
-        row("replication is junk").says(&[
+        row("physical replication, rejected").named("bob").says(&[("user", "bob"), ("replication", "true")]),
+        row("physical replication, no certificate").without_certificate().says(&[("user", "walreceiver"), ("replication", "true")]),
+        row("physical replication, another name").says(&[("user", "walreceiver"), ("replication", "true")]),
+        row("logical replication").says(&[("user", "alice"), ("database", "app"), ("replication", "database")]),
+        row("logical replication, no rule").says(&[("user", "alice"), ("database", "postgres"), ("replication", "database")]),
+        row("replication is off").says(&[("user", "alice"), ("database", "app"), ("replication", "off")]),
+        row("replication is empty").says(&[("user", "alice"), ("database", "app"), ("replication", "")]),
+        row("replication is junk").says(&[("user", "alice"), ("database", "app"), ("replication", "junk")]),
+        row("replication is junk, no certificate").without_certificate().says(&[
             ("user", "alice"),
             ("database", "app"),
             ("replication", "junk"),
         ]),
-        row("replication is junk, no certificate")
-            .without_certificate()
-            .says(&[
-                ("user", "alice"),
-                ("database", "app"),
-                ("replication", "junk"),
-            ]),
         at("app")(row("in the clear").opening(Opening::Clear)),
         at("rejected")(row("a rejected database, in the clear").opening(Opening::Clear)),
-        row("physical replication in the clear")
-            .opening(Opening::Clear)
-            .says(&[("user", "walreceiver"), ("replication", "true")]),
-        row("logical replication in the clear")
-            .opening(Opening::Clear)
-            .says(&[
-                ("user", "alice"),
-                ("database", "app"),
-                ("replication", "database"),
-            ]),
+        row("physical replication in the clear").opening(Opening::Clear).says(&[("user", "walreceiver"), ("replication", "true")]),
+        row("logical replication in the clear").opening(Opening::Clear).says(&[
+            ("user", "alice"),
+            ("database", "app"),
+            ("replication", "database"),
+        ]),
     ]
     .into_iter()
     .map(|row| row.on(Setup::Rules))
@@ -672,65 +537,40 @@ fn negotiation() -> Vec<Row> {
         row("ALPN postgresql after SSLRequest").opening(Requested(&["postgresql"])),
         row("ALPN http/1.1 after SSLRequest").opening(Requested(&["http/1.1"])),
         row("ALPN h2 and postgresql after SSLRequest").opening(Requested(&["h2", "postgresql"])),
-        row("direct TLS")
-            .opening(Direct(&["postgresql"]))
-            .but_before(17, DIRECT, DIRECT_LOGIN),
-        row("direct TLS without ALPN")
-            .opening(Direct(&[]))
-            .but_before(17, DIRECT, "after StartupMessage: closed"),
-        row("direct TLS, ALPN h2")
-            .opening(Direct(&["h2"]))
-            .but_before(17, DIRECT, "in handshake: alert NoApplicationProtocol"),
-        row("direct TLS, no certificate")
-            .opening(Direct(&["postgresql"]))
-            .without_certificate()
-            .but_before(
-                17,
-                DIRECT,
-                "after StartupMessage: FATAL 28000 connection requires a valid client certificate",
-            ),
-        row("direct TLS, expired certificate")
-            .opening(Direct(&["postgresql"]))
-            .with(Profile::Expired)
-            .but_before(17, DIRECT, "in handshake: alert CertificateExpired"),
-        row("GSSENCRequest")
-            .opening(Asks(vec![gssenc()]))
-            .but_before(17, GSS, "before TLS: N"),
+        row("direct TLS").opening(Direct(&["postgresql"])).but_before(17, DIRECT, DIRECT_LOGIN),
+        row("direct TLS without ALPN").opening(Direct(&[])).but_before(17, DIRECT, "after StartupMessage: closed"),
+        row("direct TLS, ALPN h2").opening(Direct(&["h2"])).but_before(17, DIRECT, "in handshake: alert NoApplicationProtocol"),
+        row("direct TLS, no certificate").opening(Direct(&["postgresql"])).without_certificate().but_before(
+            17,
+            DIRECT,
+            "after StartupMessage: FATAL 28000 connection requires a valid client certificate",
+        ),
+        row("direct TLS, expired certificate").opening(Direct(&["postgresql"])).with(Profile::Expired).but_before(
+            17,
+            DIRECT,
+            "in handshake: alert CertificateExpired",
+        ),
+        row("GSSENCRequest").opening(Asks(vec![gssenc()])).but_before(17, GSS, "before TLS: N"),
         row("GSSENCRequest, then SSLRequest").opening(Asks(vec![gssenc(), ssl_request()])),
         row("GSSENCRequest twice").opening(Asks(vec![gssenc(), gssenc()])),
-        row("GSSENCRequest and SSLRequest in one segment")
-            .opening(Asks(vec![[gssenc(), ssl_request()].concat()])),
+        row("GSSENCRequest and SSLRequest in one segment").opening(Asks(vec![[gssenc(), ssl_request()].concat()])),
         row("SSLRequest twice before TLS").opening(InsteadOfHello(ssl_request())),
         row("GSSENCRequest after SSLRequest").opening(InsteadOfHello(gssenc())),
         row("StartupMessage instead of ClientHello").opening(InsteadOfHello(user("alice"))),
-        row("HTTP instead of ClientHello").opening(InsteadOfHello(
-            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
-        )),
+        row("HTTP instead of ClientHello").opening(InsteadOfHello(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec())),
         row("TLS 1.2 after SSLRequest").opening(InsteadOfHello(old_client_hello(0x0303))),
         row("TLS 1.1 after SSLRequest").opening(InsteadOfHello(old_client_hello(0x0302))),
         row("TLS 1.0 after SSLRequest").opening(InsteadOfHello(old_client_hello(0x0301))),
-        row("direct TLS 1.2")
-            .opening(Clear)
-            .first(old_client_hello(0x0303))
-            .but_before(17, DIRECT, "in handshake: alert ProtocolVersion"),
-        row("SSLRequest inside TLS")
-            .first(ssl_request())
-            .but_before(18, VERSIONS, unsupported("1234.5679")),
-        row("GSSENCRequest inside TLS").first(gssenc()).but_before(
+        row("direct TLS 1.2").opening(Clear).first(old_client_hello(0x0303)).but_before(17, DIRECT, "in handshake: alert ProtocolVersion"),
+        row("SSLRequest inside TLS").first(ssl_request()).but_before(18, VERSIONS, unsupported("1234.5679")),
+        row("GSSENCRequest inside TLS").first(gssenc()).but_before(18, VERSIONS, unsupported("1234.5680")),
+        row("SSLRequest inside TLS, no certificate").without_certificate().first(ssl_request()).but_before(
             18,
             VERSIONS,
-            unsupported("1234.5680"),
+            unsupported("1234.5679"),
         ),
-        row("SSLRequest inside TLS, no certificate")
-            .without_certificate()
-            .first(ssl_request())
-            .but_before(18, VERSIONS, unsupported("1234.5679")),
-        row("SSLRequest inside direct TLS")
-            .opening(Direct(&["postgresql"]))
-            .first(ssl_request()),
-        row("GSSENCRequest inside direct TLS")
-            .opening(Direct(&["postgresql"]))
-            .first(gssenc()),
+        row("SSLRequest inside direct TLS").opening(Direct(&["postgresql"])).first(ssl_request()),
+        row("GSSENCRequest inside direct TLS").opening(Direct(&["postgresql"])).first(gssenc()),
         row("ClientHello glued to SSLRequest").opening(Glued),
         row("SSLRequest byte by byte").opening(Split),
         row("one byte behind SSLRequest").opening(Stuffed(vec![0])),
@@ -744,194 +584,95 @@ fn negotiation() -> Vec<Row> {
 const VERSIONS: &str = "Postern names the versions it serves, not those of the server behind it";
 
 fn unsupported(version: &str) -> String {
-    format!(
-        "after StartupMessage: FATAL 0A000 unsupported frontend protocol {version}: server supports 3.0 to 3.2"
-    )
+    format!("after StartupMessage: FATAL 0A000 unsupported frontend protocol {version}: server supports 3.0 to 3.2")
 }
 
 fn packets() -> Vec<Row> {
     let alice = [("user", "alice"), ("database", "postgres")];
     let raw = |bytes: &[u8]| packet(3 << 16, bytes);
-    let length = |length: u32| {
-        [
-            &length.to_be_bytes()[..],
-            &(3u32 << 16).to_be_bytes(),
-            &[b'x'; 32],
-        ]
-        .concat()
-    };
+    let length = |length: u32| [&length.to_be_bytes()[..], &(3u32 << 16).to_be_bytes(), &[b'x'; 32]].concat();
     let long = |bytes: usize| {
-        let fixed = startup(&[
-            ("user", "alice"),
-            ("database", "postgres"),
-            ("application_name", ""),
-        ])
-        .len();
-        startup(&[
-            ("user", "alice"),
-            ("database", "postgres"),
-            ("application_name", &"x".repeat(bytes - fixed)),
-        ])
+        let fixed = startup(&[("user", "alice"), ("database", "postgres"), ("application_name", "")]).len();
+        startup(&[("user", "alice"), ("database", "postgres"), ("application_name", &"x".repeat(bytes - fixed))])
     };
     let mut rows = vec![
         row("no user").says(&[("database", "postgres")]),
         row("no parameter at all").says(&[]),
         row("empty user").user(""),
-        row("no user, no certificate")
-            .without_certificate()
-            .says(&[("database", "postgres")]),
+        row("no user, no certificate").without_certificate().says(&[("database", "postgres")]),
         row("no terminator").first(raw(b"user\0alice\0database\0postgres\0")),
         row("unterminated value").first(raw(b"user\0alice\0database\0postgres")),
         row("bytes behind the terminator").first(raw(b"user\0alice\0database\0postgres\0\0junk\0")),
         row("a name without a value").first(raw(b"user\0alice\0database\0\0")),
         row("nothing but the version").first(raw(b"")),
-        row("no terminator, no certificate")
-            .without_certificate()
-            .first(raw(b"user\0alice\0")),
-        row("no terminator, in the clear")
-            .opening(Opening::Clear)
-            .first(raw(b"user\0alice\0")),
+        row("no terminator, no certificate").without_certificate().first(raw(b"user\0alice\0")),
+        row("no terminator, in the clear").opening(Opening::Clear).first(raw(b"user\0alice\0")),
         row("user twice").says(&[("user", "bob"), ("user", "alice"), ("database", "postgres")]),
-        row("database twice").says(&[
-            ("user", "alice"),
-            ("database", "app"),
-            ("database", "postgres"),
-        ]),
-        row("replication twice").says(
-            &[
-                &alice[..],
-                &[("replication", "off"), ("replication", "off")],
-            ]
-            .concat(),
-        ),
-        row("application_name twice").says(
-            &[
-                &alice[..],
-                &[("application_name", "a"), ("application_name", "b")],
-            ]
-            .concat(),
-        ),
+        row("database twice").says(&[("user", "alice"), ("database", "app"), ("database", "postgres")]),
+        row("replication twice").says(&[&alice[..], &[("replication", "off"), ("replication", "off")]].concat()),
+        row("application_name twice").says(&[&alice[..], &[("application_name", "a"), ("application_name", "b")]].concat()),
         row("user of 64 bytes").user(&"b".repeat(64)),
         row("database absent").says(&[("user", "alice")]),
-        row("database absent and unknown")
-            .named("bob")
-            .says(&[("user", "bob")]),
+        row("database absent and unknown").named("bob").says(&[("user", "bob")]),
         row("database empty").says(&[("user", "alice"), ("database", "")]),
         row("database unknown").says(&[("user", "alice"), ("database", "missing")]),
         row("database of 80 bytes").says(&[("user", "alice"), ("database", &"d".repeat(80))]),
         row("database not granted").says(&[("user", "alice"), ("database", "locked")]),
         row("a setting").says(&[&alice[..], &[("search_path", "x")]].concat()),
         row("an unknown setting").says(&[&alice[..], &[("no_such_setting", "x")]].concat()),
-        row("a setting that only superusers have")
-            .says(&[&alice[..], &[("log_statement", "all")]].concat()),
+        row("a setting that only superusers have").says(&[&alice[..], &[("log_statement", "all")]].concat()),
         row("a setting with a bad value").says(&[&alice[..], &[("DateStyle", "junk")]].concat()),
         row("an unknown encoding").says(&[&alice[..], &[("client_encoding", "junk")]].concat()),
         row("options").says(&[&alice[..], &[("options", "-c search_path=x -c geqo=off")]].concat()),
         row("options of an empty name").says(&[&alice[..], &[("options", "-c=")]].concat()),
-        row("options name another role")
-            .says(&[&alice[..], &[("options", "-c role=bob")]].concat()),
-        row("options name another session user")
-            .says(&[&alice[..], &[("options", "-c session_authorization=bob")]].concat()),
+        row("options name another role").says(&[&alice[..], &[("options", "-c role=bob")]].concat()),
+        row("options name another session user").says(&[&alice[..], &[("options", "-c session_authorization=bob")]].concat()),
         row("role is another").says(&[&alice[..], &[("role", "bob")]].concat()),
-        row("session_authorization is another")
-            .says(&[&alice[..], &[("session_authorization", "bob")]].concat()),
+        row("session_authorization is another").says(&[&alice[..], &[("session_authorization", "bob")]].concat()),
         row("is_superuser").says(&[&alice[..], &[("is_superuser", "on")]].concat()),
-        row("names of odd case").says(&[
-            ("User", "bob"),
-            ("user", "alice"),
-            ("DATABASE", "app"),
-            ("database", "postgres"),
-        ]),
-        row("physical replication without a rule")
-            .says(&[("user", "alice"), ("replication", "true")]),
+        row("names of odd case").says(&[("User", "bob"), ("user", "alice"), ("DATABASE", "app"), ("database", "postgres")]),
+        row("physical replication without a rule").says(&[("user", "alice"), ("replication", "true")]),
         row("logical replication").says(&[&alice[..], &[("replication", "database")]].concat()),
         row("as large as can be").first(long(10_000)),
         row("at the very limit").first(long(10_004)),
         row("over the limit").first(long(10_005)),
-        row("protocol 2.0")
-            .first(startup_of_version(2, 0, &alice))
-            .but_before(18, VERSIONS, unsupported_two()),
-        row("protocol 2.0 in the clear")
-            .opening(Opening::Clear)
-            .first(startup_of_version(2, 0, &alice)),
+        row("protocol 2.0").first(startup_of_version(2, 0, &alice)).but_before(18, VERSIONS, unsupported_two()),
+        row("protocol 2.0 in the clear").opening(Opening::Clear).first(startup_of_version(2, 0, &alice)),
         row("protocol 1.0").first(startup_of_version(1, 0, &alice)),
-        row("protocol 4.0")
-            .first(startup_of_version(4, 0, &alice))
-            .but_before(18, VERSIONS, unsupported("4.0")),
-        row("protocol 4.0 in the clear")
-            .opening(Opening::Clear)
-            .first(startup_of_version(4, 0, &alice)),
-        row("protocol 4.0, no certificate")
-            .without_certificate()
-            .first(startup_of_version(4, 0, &alice))
-            .but_before(18, VERSIONS, unsupported("4.0")),
+        row("protocol 4.0").first(startup_of_version(4, 0, &alice)).but_before(18, VERSIONS, unsupported("4.0")),
+        row("protocol 4.0 in the clear").opening(Opening::Clear).first(startup_of_version(4, 0, &alice)),
+        row("protocol 4.0, no certificate").without_certificate().first(startup_of_version(4, 0, &alice)).but_before(
+            18,
+            VERSIONS,
+            unsupported("4.0"),
+        ),
         row("protocol 4.0 without terminator").first(packet(4 << 16, b"user\0alice\0")),
         row("protocol 3.1").first(startup_of_version(3, 1, &alice)),
         row("protocol 3.2").first(startup_of_version(3, 2, &alice)),
         row("protocol 3.9").first(startup_of_version(3, 9, &alice)),
         row("protocol 3.9999").first(startup_of_version(3, 9999, &alice)),
-        row("protocol 3.9999, no certificate")
-            .without_certificate()
-            .first(startup_of_version(3, 9999, &alice)),
-        row("protocol 3.2, no certificate")
-            .without_certificate()
-            .first(startup_of_version(3, 2, &alice)),
+        row("protocol 3.9999, no certificate").without_certificate().first(startup_of_version(3, 9999, &alice)),
+        row("protocol 3.2, no certificate").without_certificate().first(startup_of_version(3, 2, &alice)),
         row("protocol 3.9, another role").first(startup_of_version(3, 9, &[("user", "bob")])),
         row("a protocol option").says(&[&alice[..], &[("_pq_.x", "1")]].concat()),
         row("protocol options").says(&[&alice[..], &[("_pq_.x", "1"), ("_pq_.y", "2")]].concat()),
-        row("a protocol option, no certificate")
-            .without_certificate()
-            .says(&[&alice[..], &[("_pq_.x", "1")]].concat()),
-        row("a protocol option in the clear")
-            .opening(Opening::Clear)
-            .says(&[&alice[..], &[("_pq_.x", "1")]].concat()),
+        row("a protocol option, no certificate").without_certificate().says(&[&alice[..], &[("_pq_.x", "1")]].concat()),
+        row("a protocol option in the clear").opening(Opening::Clear).says(&[&alice[..], &[("_pq_.x", "1")]].concat()),
         row("in the clear").opening(Opening::Clear),
-        row("in the clear, unknown role")
-            .opening(Opening::Clear)
-            .user("nobody"),
-        row("in the clear, odd names")
-            .opening(Opening::Clear)
-            .user("a\"b\nc\x1b"),
-        row("in the clear, invalid UTF-8")
-            .opening(Opening::Clear)
-            .first(raw(b"user\0a\xff\xfe\0database\0\xc3\0\0")),
-        row("in the clear, 80 bytes")
-            .opening(Opening::Clear)
-            .user(&"c".repeat(80)),
-        row("in the clear, no user")
-            .opening(Opening::Clear)
-            .says(&[]),
-        row("in the clear, replication")
-            .opening(Opening::Clear)
-            .says(&[("user", "alice"), ("replication", "true")]),
-        row("HTTP in the clear")
-            .opening(Opening::Clear)
-            .first(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
-        row("SSH in the clear")
-            .opening(Opening::Clear)
-            .first(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
-        row("PROXY in the clear")
-            .opening(Opening::Clear)
-            .first(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n".to_vec()),
+        row("in the clear, unknown role").opening(Opening::Clear).user("nobody"),
+        row("in the clear, odd names").opening(Opening::Clear).user("a\"b\nc\x1b"),
+        row("in the clear, invalid UTF-8").opening(Opening::Clear).first(raw(b"user\0a\xff\xfe\0database\0\xc3\0\0")),
+        row("in the clear, 80 bytes").opening(Opening::Clear).user(&"c".repeat(80)),
+        row("in the clear, no user").opening(Opening::Clear).says(&[]),
+        row("in the clear, replication").opening(Opening::Clear).says(&[("user", "alice"), ("replication", "true")]),
+        row("HTTP in the clear").opening(Opening::Clear).first(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        row("SSH in the clear").opening(Opening::Clear).first(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
+        row("PROXY in the clear").opening(Opening::Clear).first(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n".to_vec()),
         row("HTTP inside TLS").first(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
     ];
-    for (name, value) in [
-        ("0", 0),
-        ("3", 3),
-        ("4", 4),
-        ("7", 7),
-        ("10005", 10_005),
-        ("2^31", 1 << 31),
-        ("2^32-1", u32::MAX),
-    ] {
+    for (name, value) in [("0", 0), ("3", 3), ("4", 4), ("7", 7), ("10005", 10_005), ("2^31", 1 << 31), ("2^32-1", u32::MAX)] {
         rows.push(row(Box::leak(format!("length {name}").into_boxed_str())).first(length(value)));
-        rows.push(
-            row(Box::leak(
-                format!("length {name} in the clear").into_boxed_str(),
-            ))
-            .opening(Opening::Clear)
-            .first(length(value)),
-        );
+        rows.push(row(Box::leak(format!("length {name} in the clear").into_boxed_str())).opening(Opening::Clear).first(length(value)));
     }
     rows
 }
@@ -943,31 +684,15 @@ fn unsupported_two() -> String {
 fn requests() -> Vec<Row> {
     let key = [7; 4];
     vec![
-        row("cancel in the clear, unknown pid")
-            .opening(Opening::Clear)
-            .first(cancel_request(99_999_999, &key)),
-        row("cancel in the clear, short")
-            .opening(Opening::Clear)
-            .first(cancel_request(1, &[7; 3])),
-        row("cancel in the clear, without a key")
-            .opening(Opening::Clear)
-            .first(cancel_request(1, &[])),
-        row("cancel in the clear, 32 bytes")
-            .opening(Opening::Clear)
-            .first(cancel_request(1, &[7; 32])),
-        row("cancel in the clear, 256 bytes")
-            .opening(Opening::Clear)
-            .first(cancel_request(1, &[7; 256])),
-        row("cancel in the clear, 257 bytes")
-            .opening(Opening::Clear)
-            .first(cancel_request(1, &[7; 257])),
+        row("cancel in the clear, unknown pid").opening(Opening::Clear).first(cancel_request(99_999_999, &key)),
+        row("cancel in the clear, short").opening(Opening::Clear).first(cancel_request(1, &[7; 3])),
+        row("cancel in the clear, without a key").opening(Opening::Clear).first(cancel_request(1, &[])),
+        row("cancel in the clear, 32 bytes").opening(Opening::Clear).first(cancel_request(1, &[7; 32])),
+        row("cancel in the clear, 256 bytes").opening(Opening::Clear).first(cancel_request(1, &[7; 256])),
+        row("cancel in the clear, 257 bytes").opening(Opening::Clear).first(cancel_request(1, &[7; 257])),
         row("cancel inside TLS").first(cancel_request(99_999_999, &key)),
-        row("cancel inside TLS, no certificate")
-            .without_certificate()
-            .first(cancel_request(99_999_999, &key)),
+        row("cancel inside TLS, no certificate").without_certificate().first(cancel_request(99_999_999, &key)),
         row("cancel inside TLS, short").first(cancel_request(1, &[7; 3])),
-        row("cancel after GSSENCRequest")
-            .opening(Opening::Clear)
-            .first(cancel_request(1, &key)),
+        row("cancel after GSSENCRequest").opening(Opening::Clear).first(cancel_request(1, &key)),
     ]
 }

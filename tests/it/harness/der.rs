@@ -10,11 +10,7 @@ pub fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     match body.len() {
         short @ 0..=0x7f => out.push(short as u8),
         long => {
-            let bytes: Vec<u8> = long
-                .to_be_bytes()
-                .into_iter()
-                .skip_while(|b| *b == 0)
-                .collect();
+            let bytes: Vec<u8> = long.to_be_bytes().into_iter().skip_while(|b| *b == 0).collect();
             out.push(0x80 | bytes.len() as u8);
             out.extend(bytes);
         }
@@ -28,11 +24,7 @@ pub fn sequence(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 pub fn integer(value: u64) -> Vec<u8> {
-    let mut bytes: Vec<u8> = value
-        .to_be_bytes()
-        .into_iter()
-        .skip_while(|b| *b == 0)
-        .collect();
+    let mut bytes: Vec<u8> = value.to_be_bytes().into_iter().skip_while(|b| *b == 0).collect();
     if bytes.first().is_none_or(|b| *b >= 0x80) {
         bytes.insert(0, 0);
     }
@@ -65,15 +57,8 @@ pub fn octet_string(bytes: &[u8]) -> Vec<u8> {
 /// Days from now, as UTCTime.
 pub fn utc_time(days: i64) -> Vec<u8> {
     let at = OffsetDateTime::now_utc() + Duration::days(days);
-    let text = format!(
-        "{:02}{:02}{:02}{:02}{:02}{:02}Z",
-        at.year() % 100,
-        u8::from(at.month()),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    );
+    let text =
+        format!("{:02}{:02}{:02}{:02}{:02}{:02}Z", at.year() % 100, u8::from(at.month()), at.day(), at.hour(), at.minute(), at.second());
     tlv(0x17, &[text.as_bytes()])
 }
 
@@ -81,28 +66,14 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in der.chunks(3) {
-        let word = chunk
-            .iter()
-            .fold(0u32, |word, byte| word << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
+        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let sextet = (word >> (18 - 6 * place)) & 0x3f;
-            text.push(if place <= chunk.len() {
-                ALPHABET[sextet as usize] as char
-            } else {
-                '='
-            });
+            text.push(if place <= chunk.len() { ALPHABET[sextet as usize] as char } else { '=' });
         }
     }
-    let lines: Vec<&str> = text
-        .as_bytes()
-        .chunks(64)
-        .map(|line| std::str::from_utf8(line).unwrap())
-        .collect();
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        lines.join("\n")
-    )
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// One attribute of a distinguished name: its type, the tag of its string type, its bytes.
@@ -122,12 +93,8 @@ pub fn common_name(text: impl AsRef<[u8]>) -> Attribute {
 }
 
 pub fn name(attributes: &[Attribute]) -> Vec<u8> {
-    let rdns: Vec<u8> = attributes
-        .iter()
-        .flat_map(|Attribute(kind, tag, value)| {
-            tlv(0x31, &[&sequence(&[&oid(kind), &tlv(*tag, &[value])])])
-        })
-        .collect();
+    let rdns: Vec<u8> =
+        attributes.iter().flat_map(|Attribute(kind, tag, value)| tlv(0x31, &[&sequence(&[&oid(kind), &tlv(*tag, &[value])])])).collect();
     sequence(&[&rdns])
 }
 
@@ -159,21 +126,14 @@ impl Extension {
                 ("2.5.29.19", true, sequence(&[&[0x01, 0x01, 0xff], &length]))
             }
             Self::EndEntity => ("2.5.29.19", true, sequence(&[])),
-            Self::KeyUsage(bits) => (
-                "2.5.29.15",
-                true,
-                tlv(0x03, &[&[bits.trailing_zeros().min(7) as u8, *bits]]),
-            ),
+            Self::KeyUsage(bits) => ("2.5.29.15", true, tlv(0x03, &[&[bits.trailing_zeros().min(7) as u8, *bits]])),
             Self::ExtendedKeyUsage(purposes) => {
                 let purposes: Vec<u8> = purposes.iter().flat_map(|purpose| oid(purpose)).collect();
                 ("2.5.29.37", false, sequence(&[&purposes]))
             }
             Self::SubjectKeyIdentifier(id) => ("2.5.29.14", false, octet_string(id)),
             Self::DnsNames(names) => {
-                let names: Vec<u8> = names
-                    .iter()
-                    .flat_map(|dns| tlv(0x82, &[dns.as_bytes()]))
-                    .collect();
+                let names: Vec<u8> = names.iter().flat_map(|dns| tlv(0x82, &[dns.as_bytes()])).collect();
                 ("2.5.29.17", false, sequence(&[&names]))
             }
         };
@@ -201,17 +161,9 @@ pub trait Signs {
 }
 
 pub fn certificate(spec: &CertificateSpec<'_>, signer: &dyn Signs) -> Vec<u8> {
-    let version = if spec.version == 1 {
-        vec![]
-    } else {
-        tlv(0xa0, &[&integer(u64::from(spec.version) - 1)])
-    };
+    let version = if spec.version == 1 { vec![] } else { tlv(0xa0, &[&integer(u64::from(spec.version) - 1)]) };
     let extensions: Vec<u8> = spec.extensions.iter().flat_map(Extension::der).collect();
-    let extensions = if extensions.is_empty() {
-        vec![]
-    } else {
-        tlv(0xa3, &[&sequence(&[&extensions])])
-    };
+    let extensions = if extensions.is_empty() { vec![] } else { tlv(0xa3, &[&sequence(&[&extensions])]) };
     signed(
         sequence(&[
             &version,
@@ -237,36 +189,17 @@ pub struct CrlSpec<'a> {
 }
 
 pub fn revocation_list(spec: &CrlSpec<'_>, signer: &dyn Signs) -> Vec<u8> {
-    let entries: Vec<u8> = spec
-        .serials
-        .iter()
-        .flat_map(|serial| sequence(&[&integer(*serial), &utc_time(-1)]))
-        .collect();
-    let entries = if entries.is_empty() {
-        vec![]
-    } else {
-        sequence(&[&entries])
-    };
+    let entries: Vec<u8> = spec.serials.iter().flat_map(|serial| sequence(&[&integer(*serial), &utc_time(-1)])).collect();
+    let entries = if entries.is_empty() { vec![] } else { sequence(&[&entries]) };
     let (version, extensions) = if spec.version == 1 {
         (vec![], vec![])
     } else {
-        let key = sequence(&[
-            &oid("2.5.29.35"),
-            &octet_string(&sequence(&[&tlv(0x80, &[spec.authority_key])])),
-        ]);
+        let key = sequence(&[&oid("2.5.29.35"), &octet_string(&sequence(&[&tlv(0x80, &[spec.authority_key])]))]);
         let number = sequence(&[&oid("2.5.29.20"), &octet_string(&integer(1))]);
         (integer(1), tlv(0xa0, &[&sequence(&[&key, &number])]))
     };
     signed(
-        sequence(&[
-            &version,
-            &signer.algorithm(),
-            spec.issuer,
-            &utc_time(spec.days.0),
-            &utc_time(spec.days.1),
-            &entries,
-            &extensions,
-        ]),
+        sequence(&[&version, &signer.algorithm(), spec.issuer, &utc_time(spec.days.0), &utc_time(spec.days.1), &entries, &extensions]),
         signer,
     )
 }

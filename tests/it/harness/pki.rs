@@ -150,47 +150,16 @@ impl Pki {
         let root = AuthoritySpec::named("client-ca").issue(None);
         let orphan_root = AuthoritySpec::named("orphan-root").issue(None);
         let below = |spec: AuthoritySpec| spec.issue(Some(&root));
-        let narrow = below(AuthoritySpec {
-            path_length: Some(0),
-            ..AuthoritySpec::named("narrow")
-        });
+        let narrow = below(AuthoritySpec { path_length: Some(0), ..AuthoritySpec::named("narrow") });
         Self {
-            rsa_root: AuthoritySpec {
-                kind: KeyKind::Rsa,
-                ..AuthoritySpec::named("rsa-root")
-            }
-            .issue(None),
-            p384_root: AuthoritySpec {
-                kind: KeyKind::P384,
-                ..AuthoritySpec::named("p384-root")
-            }
-            .issue(None),
+            rsa_root: AuthoritySpec { kind: KeyKind::Rsa, ..AuthoritySpec::named("rsa-root") }.issue(None),
+            p384_root: AuthoritySpec { kind: KeyKind::P384, ..AuthoritySpec::named("p384-root") }.issue(None),
             impostor: AuthoritySpec::named("client-ca").issue(None),
-            expired_root: AuthoritySpec {
-                days: (-30, -1),
-                ..AuthoritySpec::named("expired-root")
-            }
-            .issue(None),
-            future_root: AuthoritySpec {
-                days: (1, 30),
-                ..AuthoritySpec::named("future-root")
-            }
-            .issue(None),
-            v1_root: AuthoritySpec {
-                version: 1,
-                ..AuthoritySpec::named("v1-root")
-            }
-            .issue(None),
-            no_crl_sign: AuthoritySpec {
-                key_usage: KEY_CERT_SIGN,
-                ..AuthoritySpec::named("no-crl-sign")
-            }
-            .issue(None),
-            no_cert_sign: AuthoritySpec {
-                key_usage: CRL_SIGN,
-                ..AuthoritySpec::named("no-cert-sign")
-            }
-            .issue(None),
+            expired_root: AuthoritySpec { days: (-30, -1), ..AuthoritySpec::named("expired-root") }.issue(None),
+            future_root: AuthoritySpec { days: (1, 30), ..AuthoritySpec::named("future-root") }.issue(None),
+            v1_root: AuthoritySpec { version: 1, ..AuthoritySpec::named("v1-root") }.issue(None),
+            no_crl_sign: AuthoritySpec { key_usage: KEY_CERT_SIGN, ..AuthoritySpec::named("no-crl-sign") }.issue(None),
+            no_cert_sign: AuthoritySpec { key_usage: CRL_SIGN, ..AuthoritySpec::named("no-cert-sign") }.issue(None),
             stale_crl: AuthoritySpec::named("stale-crl").issue(None),
             no_crl: AuthoritySpec::named("no-crl").issue(None),
             v1_crl: AuthoritySpec::named("v1-crl").issue(None),
@@ -198,23 +167,11 @@ impl Pki {
             intermediate_in_file: below(AuthoritySpec::named("intermediate-in-file")),
             orphan: AuthoritySpec::named("orphan").issue(Some(&orphan_root)),
             too_deep: AuthoritySpec::named("too-deep").issue(Some(&narrow)),
-            v1_intermediate: below(AuthoritySpec {
-                version: 1,
-                ..AuthoritySpec::named("v1-intermediate")
-            }),
-            revoked: below(AuthoritySpec {
-                serial: Some(REVOKED_INTERMEDIATE),
-                ..AuthoritySpec::named("revoked")
-            }),
-            revoked_in_file: below(AuthoritySpec {
-                serial: Some(REVOKED_INTERMEDIATE_IN_FILE),
-                ..AuthoritySpec::named("revoked-in-file")
-            }),
+            v1_intermediate: below(AuthoritySpec { version: 1, ..AuthoritySpec::named("v1-intermediate") }),
+            revoked: below(AuthoritySpec { serial: Some(REVOKED_INTERMEDIATE), ..AuthoritySpec::named("revoked") }),
+            revoked_in_file: below(AuthoritySpec { serial: Some(REVOKED_INTERMEDIATE_IN_FILE), ..AuthoritySpec::named("revoked-in-file") }),
             intermediate_without_crl: below(AuthoritySpec::named("intermediate-without-crl")),
-            expired_intermediate: below(AuthoritySpec {
-                days: (-30, -1),
-                ..AuthoritySpec::named("expired-between")
-            }),
+            expired_intermediate: below(AuthoritySpec { days: (-30, -1), ..AuthoritySpec::named("expired-between") }),
             narrow,
             orphan_root,
             root,
@@ -232,15 +189,9 @@ impl Pki {
             subject: &subject,
             days: (-1, 30),
             public_key: &key.public_key(),
-            extensions: &[
-                Extension::DnsNames(&["localhost"]),
-                Extension::ExtendedKeyUsage(&[SERVER_AUTH]),
-            ],
+            extensions: &[Extension::DnsNames(&["localhost"]), Extension::ExtendedKeyUsage(&[SERVER_AUTH])],
         };
-        Credentials {
-            chain: vec![certificate(&spec, &key)],
-            key: Arc::new(key),
-        }
+        Credentials { chain: vec![certificate(&spec, &key)], key: Arc::new(key) }
     }
 
     /// What a server trusts: every root but the impostor and the orphan's, and the intermediates that belong in the file.
@@ -267,12 +218,7 @@ impl Pki {
 
     /// One CRL for each authority that has one; [`Profile::ByRootWithStaleCrl`]'s is out of date.
     pub fn crl_pem(&self) -> String {
-        let main: &[u64] = &[
-            REVOKED_LEAF,
-            REVOKED_V1_LEAF,
-            REVOKED_INTERMEDIATE,
-            REVOKED_INTERMEDIATE_IN_FILE,
-        ];
+        let main: &[u64] = &[REVOKED_LEAF, REVOKED_V1_LEAF, REVOKED_INTERMEDIATE, REVOKED_INTERMEDIATE_IN_FILE];
         [
             self.root.revoke(2, (-1, 30), main),
             self.rsa_root.revoke(2, (-1, 30), &[]),
@@ -298,26 +244,10 @@ impl Pki {
     pub fn client(&self, profile: Profile) -> Credentials {
         use Profile as P;
         let alice = || Leaf::named(common_name("alice"));
-        let subject = |attributes: Vec<Attribute>| {
-            Leaf {
-                subject: attributes,
-                ..alice()
-            }
-            .issue(&self.root)
-        };
+        let subject = |attributes: Vec<Attribute>| Leaf { subject: attributes, ..alice() }.issue(&self.root);
         let cn = |text: &[u8]| subject(vec![common_name(text)]);
-        let extended = |extensions: Vec<Extension>| {
-            Leaf {
-                extensions,
-                ..alice()
-            }
-            .issue(&self.root)
-        };
-        let v1 = || Leaf {
-            version: 1,
-            extensions: vec![],
-            ..alice()
-        };
+        let extended = |extensions: Vec<Extension>| Leaf { extensions, ..alice() }.issue(&self.root);
+        let v1 = || Leaf { version: 1, extensions: vec![], ..alice() };
         let key = |kind: KeyKind| Leaf { kind, ..alice() };
         match profile {
             P::Good => alice().issue(&self.root),
@@ -329,57 +259,21 @@ impl Pki {
             P::ByP384Root => alice().issue(&self.p384_root),
 
             P::V1 => v1().issue(&self.root),
-            P::V1Rsa => Leaf {
-                kind: KeyKind::Rsa,
-                ..v1()
-            }
-            .issue(&self.root),
-            P::V1ByRsaRoot => Leaf {
-                kind: KeyKind::Rsa,
-                ..v1()
-            }
-            .issue(&self.rsa_root),
-            P::V1Expired => Leaf {
-                days: (-30, -1),
-                ..v1()
-            }
-            .issue(&self.root),
+            P::V1Rsa => Leaf { kind: KeyKind::Rsa, ..v1() }.issue(&self.root),
+            P::V1ByRsaRoot => Leaf { kind: KeyKind::Rsa, ..v1() }.issue(&self.rsa_root),
+            P::V1Expired => Leaf { days: (-30, -1), ..v1() }.issue(&self.root),
             P::V1OtherCaSameName => v1().issue(&self.impostor),
-            P::V1Revoked => Leaf {
-                serial: Some(REVOKED_V1_LEAF),
-                ..v1()
-            }
-            .issue(&self.root),
+            P::V1Revoked => Leaf { serial: Some(REVOKED_V1_LEAF), ..v1() }.issue(&self.root),
             P::V1ByIntermediate => v1().issue(&self.intermediate).with(&[&self.intermediate]),
-            P::V1TwoCns => Leaf {
-                subject: vec![common_name("alice"), common_name("bob")],
-                ..v1()
-            }
-            .issue(&self.root),
+            P::V1TwoCns => Leaf { subject: vec![common_name("alice"), common_name("bob")], ..v1() }.issue(&self.root),
 
             P::OtherCaSameName => alice().issue(&self.impostor),
             P::SelfSigned => AuthoritySpec::named("alice").issue(None).as_client(),
-            P::Expired => Leaf {
-                days: (-30, -1),
-                ..alice()
-            }
-            .issue(&self.root),
-            P::NotYetValid => Leaf {
-                days: (1, 30),
-                ..alice()
-            }
-            .issue(&self.root),
-            P::Revoked => Leaf {
-                serial: Some(REVOKED_LEAF),
-                ..alice()
-            }
-            .issue(&self.root),
+            P::Expired => Leaf { days: (-30, -1), ..alice() }.issue(&self.root),
+            P::NotYetValid => Leaf { days: (1, 30), ..alice() }.issue(&self.root),
+            P::Revoked => Leaf { serial: Some(REVOKED_LEAF), ..alice() }.issue(&self.root),
 
-            P::NoCn => subject(vec![Attribute(
-                ORGANIZATION,
-                UTF8_STRING,
-                b"Example".to_vec(),
-            )]),
+            P::NoCn => subject(vec![Attribute(ORGANIZATION, UTF8_STRING, b"Example".to_vec())]),
             P::EmptyCn => cn(b""),
             P::TwoCns => subject(vec![common_name("alice"), common_name("bob")]),
             P::CnAndOtherAttributes => subject(vec![
@@ -393,50 +287,30 @@ impl Pki {
             P::Cn64 => cn(&[b'a'; 64]),
             P::Cn80 => cn(&[b'a'; 80]),
             P::NulInCn => cn(b"alice\0.example"),
-            P::NulInOrganization => subject(vec![
-                Attribute(ORGANIZATION, UTF8_STRING, b"Exa\0mple".to_vec()),
-                common_name("alice"),
-            ]),
+            P::NulInOrganization => subject(vec![Attribute(ORGANIZATION, UTF8_STRING, b"Exa\0mple".to_vec()), common_name("alice")]),
             P::EscInCn => cn(b"al\x1b[31mice"),
             P::NewlineInCn => cn(b"alice\nbob"),
-            P::NewlineInOrganization => subject(vec![
-                Attribute(ORGANIZATION, UTF8_STRING, b"Exa\n\x1bmple".to_vec()),
-                common_name("alice"),
-            ]),
+            P::NewlineInOrganization => {
+                subject(vec![Attribute(ORGANIZATION, UTF8_STRING, b"Exa\n\x1bmple".to_vec()), common_name("alice")])
+            }
             P::UpperCaseCn => cn(b"ALICE"),
             P::TrailingSpaceCn => cn(b"alice "),
             P::QuotedCn => cn(b"o'alice \"x\", CN=bob"),
-            P::BmpCn => subject(vec![Attribute(
-                COMMON_NAME,
-                BMP_STRING,
-                "alice".bytes().flat_map(|b| [0, b]).collect(),
-            )]),
+            P::BmpCn => subject(vec![Attribute(COMMON_NAME, BMP_STRING, "alice".bytes().flat_map(|b| [0, b]).collect())]),
             P::T61Cn => subject(vec![Attribute(COMMON_NAME, T61_STRING, b"alice".to_vec())]),
             P::PrintableCn => subject(vec![Attribute(COMMON_NAME, 0x13, b"alice".to_vec())]),
             P::Ia5Cn => subject(vec![Attribute(COMMON_NAME, 0x16, b"alice".to_vec())]),
             P::BobByDnsName => extended(vec![Extension::DnsNames(&["bob"])]),
 
             P::EkuServerOnly => extended(vec![Extension::ExtendedKeyUsage(&[SERVER_AUTH])]),
-            P::EkuServerAndClient => extended(vec![Extension::ExtendedKeyUsage(&[
-                SERVER_AUTH,
-                CLIENT_AUTH,
-            ])]),
-            P::NoEku => extended(vec![
-                Extension::EndEntity,
-                Extension::KeyUsage(DIGITAL_SIGNATURE),
-            ]),
+            P::EkuServerAndClient => extended(vec![Extension::ExtendedKeyUsage(&[SERVER_AUTH, CLIENT_AUTH])]),
+            P::NoEku => extended(vec![Extension::EndEntity, Extension::KeyUsage(DIGITAL_SIGNATURE)]),
             P::NoDigitalSignature => extended(vec![Extension::KeyUsage(KEY_ENCIPHERMENT)]),
             P::KeyAgreementOnly => extended(vec![Extension::KeyUsage(KEY_AGREEMENT)]),
-            P::NoKeyUsage => extended(vec![
-                Extension::EndEntity,
-                Extension::ExtendedKeyUsage(&[CLIENT_AUTH]),
-            ]),
-            P::CaAsClient => AuthoritySpec {
-                key_usage: KEY_CERT_SIGN | CRL_SIGN | DIGITAL_SIGNATURE,
-                ..AuthoritySpec::named("alice")
-            }
-            .issue(Some(&self.root))
-            .as_client(),
+            P::NoKeyUsage => extended(vec![Extension::EndEntity, Extension::ExtendedKeyUsage(&[CLIENT_AUTH])]),
+            P::CaAsClient => AuthoritySpec { key_usage: KEY_CERT_SIGN | CRL_SIGN | DIGITAL_SIGNATURE, ..AuthoritySpec::named("alice") }
+                .issue(Some(&self.root))
+                .as_client(),
             P::LeafAsIssuer => {
                 let issuer = self.named("alice");
                 let leaf = Leaf::named(common_name("bob")).issue(&Authority {
@@ -445,35 +319,20 @@ impl Pki {
                     key: issuer.key.clone(),
                     key_identifier: vec![],
                 });
-                Credentials {
-                    chain: [leaf.chain, issuer.chain].concat(),
-                    key: leaf.key,
-                }
+                Credentials { chain: [leaf.chain, issuer.chain].concat(), key: leaf.key }
             }
 
-            P::ViaIntermediate => alice()
-                .issue(&self.intermediate)
-                .with(&[&self.intermediate]),
+            P::ViaIntermediate => alice().issue(&self.intermediate).with(&[&self.intermediate]),
             P::ViaIntermediateInFile => alice().issue(&self.intermediate_in_file),
-            P::ViaIntermediateInFileSent => alice()
-                .issue(&self.intermediate_in_file)
-                .with(&[&self.intermediate_in_file]),
+            P::ViaIntermediateInFileSent => alice().issue(&self.intermediate_in_file).with(&[&self.intermediate_in_file]),
             P::ViaIntermediateMissing => alice().issue(&self.intermediate),
             P::ViaOrphanIntermediate => alice().issue(&self.orphan).with(&[&self.orphan]),
-            P::PathLengthExceeded => alice()
-                .issue(&self.too_deep)
-                .with(&[&self.too_deep, &self.narrow]),
-            P::ViaV1Intermediate => alice()
-                .issue(&self.v1_intermediate)
-                .with(&[&self.v1_intermediate]),
+            P::PathLengthExceeded => alice().issue(&self.too_deep).with(&[&self.too_deep, &self.narrow]),
+            P::ViaV1Intermediate => alice().issue(&self.v1_intermediate).with(&[&self.v1_intermediate]),
             P::ViaRevokedIntermediate => alice().issue(&self.revoked).with(&[&self.revoked]),
             P::ViaRevokedIntermediateInFile => alice().issue(&self.revoked_in_file),
-            P::ViaIntermediateWithoutCrl => alice()
-                .issue(&self.intermediate_without_crl)
-                .with(&[&self.intermediate_without_crl]),
-            P::ViaExpiredIntermediate => alice()
-                .issue(&self.expired_intermediate)
-                .with(&[&self.expired_intermediate]),
+            P::ViaIntermediateWithoutCrl => alice().issue(&self.intermediate_without_crl).with(&[&self.intermediate_without_crl]),
+            P::ViaExpiredIntermediate => alice().issue(&self.expired_intermediate).with(&[&self.expired_intermediate]),
 
             P::ByExpiredRoot => alice().issue(&self.expired_root),
             P::ByFutureRoot => alice().issue(&self.future_root),
@@ -484,11 +343,7 @@ impl Pki {
             P::ByRootWithStaleCrl => alice().issue(&self.stale_crl),
             P::ByRootWithoutCrl => alice().issue(&self.no_crl),
             P::ByRootWithV1Crl => alice().issue(&self.v1_crl),
-            P::RevokedByV1Crl => Leaf {
-                serial: Some(REVOKED_BY_V1_CRL),
-                ..alice()
-            }
-            .issue(&self.v1_crl),
+            P::RevokedByV1Crl => Leaf { serial: Some(REVOKED_BY_V1_CRL), ..alice() }.issue(&self.v1_crl),
         }
     }
 }
@@ -496,27 +351,17 @@ impl Pki {
 impl Credentials {
     /// The chain as a client sends it, without looking at what is in it.
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
-        let chain = self
-            .chain
-            .iter()
-            .map(|der| CertificateDer::from(der.clone()))
-            .collect();
+        let chain = self.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
         Arc::new(CertifiedKey::new(chain, self.key.tls()))
     }
 
     pub fn certificate_pem(&self) -> String {
-        self.chain
-            .iter()
-            .map(|der| pem("CERTIFICATE", der))
-            .collect()
+        self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
     }
 
     /// Both files, the key readable by its owner only, as libpq and every server here demand.
     pub fn write(&self, dir: &Path, stem: &str) -> CredentialFiles {
-        let files = CredentialFiles {
-            certificate: dir.join(format!("{stem}.crt")),
-            key: dir.join(format!("{stem}.key")),
-        };
+        let files = CredentialFiles { certificate: dir.join(format!("{stem}.crt")), key: dir.join(format!("{stem}.key")) };
         fs::write(&files.certificate, self.certificate_pem()).unwrap();
         fs::write(&files.key, self.key.pem()).unwrap();
         fs::set_permissions(&files.key, fs::Permissions::from_mode(0o600)).unwrap();
@@ -524,11 +369,7 @@ impl Credentials {
     }
 
     fn with(mut self, intermediates: &[&Authority]) -> Self {
-        self.chain.extend(
-            intermediates
-                .iter()
-                .map(|authority| authority.certificate.clone()),
-        );
+        self.chain.extend(intermediates.iter().map(|authority| authority.certificate.clone()));
         self
     }
 }
@@ -544,17 +385,8 @@ pub fn run_the_usual_recipe(dir: &Path) {
         openssl req -sha256 -new -nodes -subj "/CN=alice" -out client.csr -keyout client.key
         openssl x509 -req -sha256 -days 365 -in client.csr -CA client-ca.crt -CAkey client-ca.key -CAcreateserial -out client.crt
     "#;
-    let run = Command::new("sh")
-        .arg("-ec")
-        .arg(RECIPE)
-        .current_dir(dir)
-        .output()
-        .unwrap();
-    assert!(
-        run.status.success(),
-        "the recipe failed: {}",
-        String::from_utf8_lossy(&run.stderr)
-    );
+    let run = Command::new("sh").arg("-ec").arg(RECIPE).current_dir(dir).output().unwrap();
+    assert!(run.status.success(), "the recipe failed: {}", String::from_utf8_lossy(&run.stderr));
 }
 
 struct Authority {
@@ -566,21 +398,12 @@ struct Authority {
 
 impl Authority {
     fn revoke(&self, version: u8, days: (i64, i64), serials: &[u64]) -> Vec<u8> {
-        let spec = CrlSpec {
-            version,
-            issuer: &self.subject,
-            days,
-            serials,
-            authority_key: &self.key_identifier,
-        };
+        let spec = CrlSpec { version, issuer: &self.subject, days, serials, authority_key: &self.key_identifier };
         revocation_list(&spec, &*self.key)
     }
 
     fn as_client(&self) -> Credentials {
-        Credentials {
-            chain: vec![self.certificate.clone()],
-            key: self.key.clone(),
-        }
+        Credentials { chain: vec![self.certificate.clone()], key: self.key.clone() }
     }
 }
 
@@ -614,9 +437,7 @@ impl AuthoritySpec {
         let public_key = key.public_key();
         let key_identifier = public_key[public_key.len() - 20..].to_vec();
         let extensions = [
-            Extension::Authority {
-                path_length: self.path_length,
-            },
+            Extension::Authority { path_length: self.path_length },
             Extension::KeyUsage(self.key_usage),
             Extension::SubjectKeyIdentifier(key_identifier.clone()),
         ];
@@ -630,12 +451,7 @@ impl AuthoritySpec {
             extensions: if self.version == 1 { &[] } else { &extensions },
         };
         let certificate = certificate(&spec, issuer.map_or(&key, |issuer| &*issuer.key));
-        Authority {
-            subject,
-            certificate,
-            key: Arc::new(key),
-            key_identifier,
-        }
+        Authority { subject, certificate, key: Arc::new(key), key_identifier }
     }
 }
 
@@ -655,11 +471,7 @@ impl Leaf {
             version: 3,
             days: (-1, 30),
             serial: None,
-            extensions: vec![
-                Extension::EndEntity,
-                Extension::KeyUsage(DIGITAL_SIGNATURE),
-                Extension::ExtendedKeyUsage(&[CLIENT_AUTH]),
-            ],
+            extensions: vec![Extension::EndEntity, Extension::KeyUsage(DIGITAL_SIGNATURE), Extension::ExtendedKeyUsage(&[CLIENT_AUTH])],
             kind: KeyKind::P256,
         }
     }
@@ -675,10 +487,7 @@ impl Leaf {
             public_key: &key.public_key(),
             extensions: &self.extensions,
         };
-        Credentials {
-            chain: vec![certificate(&spec, &*issuer.key)],
-            key: Arc::new(key),
-        }
+        Credentials { chain: vec![certificate(&spec, &*issuer.key)], key: Arc::new(key) }
     }
 }
 
@@ -713,21 +522,9 @@ impl Key {
     }
 
     fn openssl_rsa(bits: &str) -> Self {
-        let key = openssl(
-            &[
-                "genpkey",
-                "-algorithm",
-                "RSA",
-                "-pkeyopt",
-                &format!("rsa_keygen_bits:{bits}"),
-            ],
-            &[],
-        );
+        let key = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")], &[]);
         let public_key = openssl(&["pkey", "-pubout", "-outform", "DER"], &key);
-        Self::OpenSsl {
-            pem: String::from_utf8(key).unwrap(),
-            public_key,
-        }
+        Self::OpenSsl { pem: String::from_utf8(key).unwrap(), public_key }
     }
 
     fn public_key(&self) -> Vec<u8> {
@@ -757,9 +554,7 @@ impl Key {
 
 impl Signs for Key {
     fn algorithm(&self) -> Vec<u8> {
-        let Self::AwsLc(pair) = self else {
-            panic!("keys of the openssl command sign no certificates here")
-        };
+        let Self::AwsLc(pair) = self else { panic!("keys of the openssl command sign no certificates here") };
         let null: &[u8] = &[0x05, 0x00];
         let (algorithm, parameters): (_, &[u8]) = match pair.algorithm() {
             rsa if *rsa == rcgen::PKCS_RSA_SHA256 => ("1.2.840.113549.1.1.11", null),
@@ -771,9 +566,7 @@ impl Signs for Key {
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let Self::AwsLc(pair) = self else {
-            panic!("keys of the openssl command sign no certificates here")
-        };
+        let Self::AwsLc(pair) = self else { panic!("keys of the openssl command sign no certificates here") };
         pair.sign(message).unwrap()
     }
 }
@@ -798,16 +591,8 @@ impl Signer for OpenSslSigner {
         let key = dir.path().join("key.pem");
         fs::write(&key, &self.0).unwrap();
         let key = key.to_str().unwrap();
-        let pss = [
-            "-sigopt",
-            "rsa_padding_mode:pss",
-            "-sigopt",
-            "rsa_pss_saltlen:digest",
-        ];
-        Ok(openssl(
-            &[&["dgst", "-sha256", "-sign", key], &pss[..]].concat(),
-            message,
-        ))
+        let pss = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"];
+        Ok(openssl(&[&["dgst", "-sha256", "-sign", key], &pss[..]].concat(), message))
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -817,11 +602,7 @@ impl Signer for OpenSslSigner {
 
 fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let run = super::clients::run_with_input(Command::new("openssl").args(arguments), input);
-    assert!(
-        run.status.success(),
-        "openssl {arguments:?} failed: {}",
-        String::from_utf8_lossy(&run.stderr)
-    );
+    assert!(run.status.success(), "openssl {arguments:?} failed: {}", String::from_utf8_lossy(&run.stderr));
     run.stdout
 }
 

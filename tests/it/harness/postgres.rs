@@ -35,21 +35,13 @@ impl Installation {
             .map(|version| version.path().join("bin"))
             .filter(|bin| bin.join("postgres").exists())
             .max();
-        Self::at(
-            std::env::var_os("POSTERN_PG15_BIN")
-                .map(PathBuf::from)
-                .or(packaged),
-        )
+        Self::at(std::env::var_os("POSTERN_PG15_BIN").map(PathBuf::from).or(packaged))
     }
 
     pub fn eighteen() -> Self {
         let installed = super::tools().join("pg18/bin");
         let named = std::env::var_os("POSTERN_PG18_BIN").map(PathBuf::from);
-        Self::at(
-            named
-                .or(Some(installed))
-                .filter(|bin| bin.join("postgres").exists()),
-        )
+        Self::at(named.or(Some(installed)).filter(|bin| bin.join("postgres").exists()))
     }
 
     pub fn both() -> [Self; 2] {
@@ -57,34 +49,18 @@ impl Installation {
     }
 
     fn at(bin: Option<PathBuf>) -> Self {
-        let bin = bin.unwrap_or_else(|| {
-            panic!("a PostgreSQL server is missing here: run `make test`, which installs it")
-        });
+        let bin = bin.unwrap_or_else(|| panic!("a PostgreSQL server is missing here: run `make test`, which installs it"));
         let bin = reachable_by_the_server_user(bin);
-        let version = succeeded(
-            Command::new(bin.join("postgres"))
-                .arg("--version")
-                .output()
-                .unwrap(),
-        );
-        let major = version
-            .split([' ', '.'])
-            .find_map(|word| word.parse().ok())
-            .unwrap();
+        let version = succeeded(Command::new(bin.join("postgres")).arg("--version").output().unwrap());
+        let major = version.split([' ', '.']).find_map(|word| word.parse().ok()).unwrap();
         Self { bin, major }
     }
 
     /// The initialised cluster that this run's servers of this version are copies of.
     fn template(&self) -> PathBuf {
         static MAKING: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = MAKING
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
-            "cluster-{}-{}",
-            self.major,
-            std::process::id()
-        ));
+        let _one_at_a_time = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{}-{}", self.major, std::process::id()));
         if path.exists() {
             return path;
         }
@@ -92,14 +68,7 @@ impl Installation {
         let work = private_dir();
         let data = work.path().join("data");
         let initdb = as_server_user(self.bin.join("initdb"))
-            .args([
-                "--auth=trust",
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "-D",
-            ])
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
             .arg(&data)
             .output()
             .unwrap();
@@ -133,11 +102,7 @@ impl Postgres {
     pub fn native(installation: &Installation, pki: &Pki, with_crl: bool, hba: &str) -> Self {
         let settings = "listen_addresses = '127.0.0.1'\nssl = on\nssl_min_protocol_version = 'TLSv1.3'\n\
                         ssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.crt'\n";
-        let crl = if with_crl {
-            "ssl_crl_file = 'ca.crl'\n"
-        } else {
-            ""
-        };
+        let crl = if with_crl { "ssl_crl_file = 'ca.crl'\n" } else { "" };
         let mut server = Self::new(installation, &format!("{settings}{crl}"));
         server.write_hba(&format!("local all all trust\n{hba}"));
         server.install_tls(&pki.server(), &pki.client_ca_pem(), &pki.crl_pem());
@@ -149,13 +114,7 @@ impl Postgres {
         let dir = private_dir();
         let data = dir.path().join("data");
         copy(&installation.template(), &data);
-        Self {
-            installation: installation.clone(),
-            dir,
-            port: free_port(),
-            process: None,
-            settings: settings.into(),
-        }
+        Self { installation: installation.clone(), dir, port: free_port(), process: None, settings: settings.into() }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -183,17 +142,11 @@ impl Postgres {
     /// Runs SQL as superuser over the Unix socket; unaligned rows come back.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
-        succeeded(Clients::debian().psql(&self.superuser_conninfo(), sql))
-            .trim_end()
-            .to_owned()
+        succeeded(Clients::debian().psql(&self.superuser_conninfo(), sql)).trim_end().to_owned()
     }
 
     pub fn superuser_conninfo(&self) -> String {
-        format!(
-            "host={} port={} user=postgres dbname=postgres",
-            self.dir.path().display(),
-            self.port
-        )
+        format!("host={} port={} user=postgres dbname=postgres", self.dir.path().display(), self.port)
     }
 
     /// Waits until a query by the superuser answers `t`.
@@ -203,8 +156,7 @@ impl Postgres {
     }
 
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.dir.path().join("log")).unwrap_or_default())
-            .into_owned()
+        String::from_utf8_lossy(&fs::read(self.dir.path().join("log")).unwrap_or_default()).into_owned()
     }
 
     /// Ends the server at once, sessions and all; the data stays.
@@ -223,20 +175,12 @@ impl Postgres {
             }
             self.port = free_port();
         }
-        panic!(
-            "PostgreSQL {} did not start:\n{}",
-            self.installation.major,
-            self.log()
-        );
+        panic!("PostgreSQL {} did not start:\n{}", self.installation.major, self.log());
     }
 
     fn try_start(&mut self) -> bool {
-        let settings = format!(
-            "{}port = {}\nunix_socket_directories = '{}'\n{COMMON_SETTINGS}",
-            self.settings,
-            self.port,
-            self.dir.path().display()
-        );
+        let settings =
+            format!("{}port = {}\nunix_socket_directories = '{}'\n{COMMON_SETTINGS}", self.settings, self.port, self.dir.path().display());
         fs::write(self.data().join("postgresql.auto.conf"), settings).unwrap();
         let log = fs::File::create(self.dir.path().join("log")).unwrap();
         let mut process = as_server_user(self.installation.bin.join("postgres"))
@@ -247,9 +191,7 @@ impl Postgres {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        super::wait_until("PostgreSQL is ready or gone", || {
-            self.accepts() || process.try_wait().unwrap().is_some()
-        });
+        super::wait_until("PostgreSQL is ready or gone", || self.accepts() || process.try_wait().unwrap().is_some());
         if process.try_wait().unwrap().is_some() {
             return false;
         }
@@ -259,11 +201,8 @@ impl Postgres {
 
     /// The fact of readiness: postmaster.pid says so in its eighth line.
     fn accepts(&self) -> bool {
-        fs::read_to_string(self.data().join("postmaster.pid")).is_ok_and(|pid| {
-            pid.lines()
-                .nth(7)
-                .is_some_and(|status| status.trim() == "ready")
-        })
+        fs::read_to_string(self.data().join("postmaster.pid"))
+            .is_ok_and(|pid| pid.lines().nth(7).is_some_and(|status| status.trim() == "ready"))
     }
 }
 
@@ -275,10 +214,7 @@ impl Drop for Postgres {
 
 /// A folder for one server or one test, with a path short enough for Unix sockets, open to the server's user.
 pub fn private_dir() -> TempDir {
-    let dir = tempfile::Builder::new()
-        .prefix("postern-it-")
-        .tempdir_in("/tmp")
-        .unwrap();
+    let dir = tempfile::Builder::new().prefix("postern-it-").tempdir_in("/tmp").unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     if Uid::effective().is_root() {
         give_to_server_user(dir.path());
@@ -290,11 +226,7 @@ pub fn private_dir() -> TempDir {
 pub fn free_port() -> u16 {
     static TOLD: Mutex<Vec<u16>> = Mutex::new(Vec::new());
     loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let mut told = TOLD.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !told.contains(&port) {
             told.push(port);
@@ -310,9 +242,7 @@ fn server_user() -> Option<&'static User> {
         if !Uid::effective().is_root() {
             return None;
         }
-        ["postgres", "nobody"]
-            .iter()
-            .find_map(|name| User::from_name(name).unwrap())
+        ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).unwrap())
     })
     .as_ref()
 }
@@ -322,18 +252,9 @@ pub fn as_server_user(program: impl AsRef<Path>) -> Command {
     // Where the tests die without a word, their servers follow.
     command.arg("--pdeathsig=QUIT");
     if let Some(user) = server_user() {
-        command.args([
-            format!("--reuid={}", user.uid),
-            format!("--regid={}", user.gid),
-            "--clear-groups".into(),
-        ]);
+        command.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), "--clear-groups".into()]);
     }
-    command
-        .arg(program.as_ref())
-        .env_clear()
-        .env("LC_ALL", "C")
-        .env("PATH", "/usr/bin:/bin")
-        .current_dir("/");
+    command.arg(program.as_ref()).env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin").current_dir("/");
     command
 }
 
@@ -346,23 +267,13 @@ pub fn give_to_server_user(path: &Path) {
 /// A checkout below /root is closed to the server's user: then its programs are copied to where they are not.
 fn reachable_by_the_server_user(bin: PathBuf) -> PathBuf {
     static COPYING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = COPYING
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    if as_server_user("test")
-        .arg("-x")
-        .arg(bin.join("postgres"))
-        .status()
-        .is_ok_and(|status| status.success())
-    {
+    let _one_at_a_time = COPYING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if as_server_user("test").arg("-x").arg(bin.join("postgres")).status().is_ok_and(|status| status.success()) {
         return bin;
     }
     let home = bin.parent().unwrap();
     let changed = fs::metadata(bin.join("postgres")).unwrap().mtime();
-    let copied = Path::new("/tmp").join(format!(
-        "postern-it-programs-{}-{changed}",
-        Uid::effective()
-    ));
+    let copied = Path::new("/tmp").join(format!("postern-it-programs-{}-{changed}", Uid::effective()));
     if !copied.exists() {
         let making = private_dir();
         copy(home, &making.path().join("pg"));
@@ -374,10 +285,7 @@ fn reachable_by_the_server_user(bin: PathBuf) -> PathBuf {
 fn remove_templates_of_earlier_runs() {
     for entry in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap_or_default();
-        let owner = name
-            .strip_prefix("cluster-")
-            .and_then(|rest| rest.split_once('-'))
-            .map(|(_, pid)| pid.to_owned());
+        let owner = name.strip_prefix("cluster-").and_then(|rest| rest.split_once('-')).map(|(_, pid)| pid.to_owned());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             drop(fs::remove_dir_all(entry.path()));
         }
@@ -385,14 +293,7 @@ fn remove_templates_of_earlier_runs() {
 }
 
 fn copy(from: &Path, to: &Path) {
-    succeeded(
-        Command::new("cp")
-            .args(["-a", "--reflink=auto"])
-            .arg(from)
-            .arg(to)
-            .output()
-            .unwrap(),
-    );
+    succeeded(Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).output().unwrap());
 }
 
 const COMMON_SETTINGS: &str = "

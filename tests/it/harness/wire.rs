@@ -11,9 +11,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
-};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 
 use super::pki::Credentials;
 
@@ -67,10 +65,7 @@ pub struct TlsOptions {
 
 impl TlsOptions {
     pub fn with(credentials: Option<Credentials>) -> Self {
-        Self {
-            credentials,
-            alpn: vec![],
-        }
+        Self { credentials, alpn: vec![] }
     }
 
     pub fn alpn(mut self, protocol: &str) -> Self {
@@ -86,9 +81,7 @@ impl TlsOptions {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyServer(provider)));
         let mut config = match &self.credentials {
-            Some(credentials) => {
-                builder.with_client_cert_resolver(Arc::new(AsGiven(credentials.certified_key())))
-            }
+            Some(credentials) => builder.with_client_cert_resolver(Arc::new(AsGiven(credentials.certified_key()))),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
@@ -172,13 +165,7 @@ impl Wire {
     pub fn connect(server: SocketAddr) -> Self {
         let tcp = TcpStream::connect_timeout(&server, PATIENCE).unwrap();
         tcp.set_nodelay(true).unwrap();
-        Self {
-            tcp,
-            tls: None,
-            received: Vec::new(),
-            end: None,
-            patience: PATIENCE,
-        }
+        Self { tcp, tls: None, received: Vec::new(), end: None, patience: PATIENCE }
     }
 
     /// SSLRequest, handshake, and no further word.
@@ -191,11 +178,7 @@ impl Wire {
     }
 
     /// Logged in, up to the first ReadyForQuery.
-    pub fn log_in(
-        server: SocketAddr,
-        credentials: &Credentials,
-        user: &str,
-    ) -> Result<Self, Refusal> {
+    pub fn log_in(server: SocketAddr, credentials: &Credentials, user: &str) -> Result<Self, Refusal> {
         let mut wire = Self::connect_tls(server, &TlsOptions::with(Some(credentials.clone())))?;
         wire.send(&startup(&[("user", user), ("database", "postgres")]));
         wire.until_ready()?;
@@ -249,14 +232,8 @@ impl Wire {
     /// The answer to one simple query, which must succeed: its rows.
     pub fn rows(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {
         self.query(sql);
-        let messages = self
-            .until_ready()
-            .unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
-        messages
-            .iter()
-            .filter(|message| message.is('D'))
-            .map(Message::columns)
-            .collect()
+        let messages = self.until_ready().unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
+        messages.iter().filter(|message| message.is('D')).map(Message::columns).collect()
     }
 
     /// close_notify, but no FIN.
@@ -273,9 +250,7 @@ impl Wire {
 
     /// Leaves by RST: what is in flight is lost.
     pub fn reset(self) {
-        socket2::SockRef::from(&self.tcp)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
+        socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub fn read_exactly(&mut self, count: usize) -> Result<Vec<u8>, End> {
@@ -304,14 +279,8 @@ impl Wire {
     pub fn read_message(&mut self) -> Result<Message, End> {
         let head = self.read_exactly(5)?;
         let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
-        assert!(
-            (4..1 << 30).contains(&length),
-            "no message is {length} bytes long: {head:?}"
-        );
-        Ok(Message {
-            kind: head[0],
-            body: self.read_exactly(length - 4)?,
-        })
+        assert!((4..1 << 30).contains(&length), "no message is {length} bytes long: {head:?}");
+        Ok(Message { kind: head[0], body: self.read_exactly(length - 4)? })
     }
 
     /// Every message up to ReadyForQuery, which is the last; an ErrorResponse among them is a refusal.
@@ -335,11 +304,7 @@ impl Wire {
         if let Some(end) = &self.end {
             return Err(end.clone());
         }
-        let outcome = if self.tls.is_some() {
-            self.receive_tls()
-        } else {
-            self.receive_clear()
-        };
+        let outcome = if self.tls.is_some() { self.receive_tls() } else { self.receive_clear() };
         if let Err(end) = &outcome
             && *end != End::Timeout
         {
@@ -384,11 +349,8 @@ impl Wire {
             };
             if state.plaintext_bytes_to_read() > 0 {
                 let start = self.received.len();
-                self.received
-                    .resize(start + state.plaintext_bytes_to_read(), 0);
-                tls.reader()
-                    .read_exact(&mut self.received[start..])
-                    .unwrap();
+                self.received.resize(start + state.plaintext_bytes_to_read(), 0);
+                tls.reader().read_exact(&mut self.received[start..]).unwrap();
                 return Ok(());
             }
             if state.peer_has_closed() {
@@ -435,22 +397,12 @@ impl fmt::Display for Refusal {
 }
 
 pub fn message(kind: char, body: &[u8]) -> Vec<u8> {
-    [
-        &[kind as u8],
-        &(body.len() as u32 + 4).to_be_bytes()[..],
-        body,
-    ]
-    .concat()
+    [&[kind as u8], &(body.len() as u32 + 4).to_be_bytes()[..], body].concat()
 }
 
 /// A packet as they stand before the first message: a length, a code, a body.
 pub fn packet(code: u32, body: &[u8]) -> Vec<u8> {
-    [
-        &(body.len() as u32 + 8).to_be_bytes()[..],
-        &code.to_be_bytes(),
-        body,
-    ]
-    .concat()
+    [&(body.len() as u32 + 8).to_be_bytes()[..], &code.to_be_bytes(), body].concat()
 }
 
 pub fn ssl_request() -> Vec<u8> {
@@ -470,10 +422,8 @@ pub fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
 }
 
 pub fn startup_of_version(major: u32, minor: u32, parameters: &[(&str, &str)]) -> Vec<u8> {
-    let parameters: Vec<u8> = parameters
-        .iter()
-        .flat_map(|(key, value)| [key.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat())
-        .collect();
+    let parameters: Vec<u8> =
+        parameters.iter().flat_map(|(key, value)| [key.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat()).collect();
     packet(major << 16 | minor, &[&parameters[..], b"\0"].concat())
 }
 
@@ -482,14 +432,9 @@ pub fn startup_of_version(major: u32, minor: u32, parameters: &[(&str, &str)]) -
 pub fn old_client_hello(version: u16) -> Vec<u8> {
     let suites = [0xc02bu16, 0xc02f, 0xc013, 0x009c, 0x002f];
     let groups = [0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17];
-    let schemes = [
-        0x00, 0x0d, 0x00, 0x08, 0x00, 0x06, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01,
-    ];
+    let schemes = [0x00, 0x0d, 0x00, 0x08, 0x00, 0x06, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01];
     let extensions = [&groups[..], &schemes[..]].concat();
-    let suites: Vec<u8> = suites
-        .iter()
-        .flat_map(|suite| suite.to_be_bytes())
-        .collect();
+    let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
     let hello = [
         &version.to_be_bytes()[..],
         &[0x5a; 32],
@@ -502,20 +447,13 @@ pub fn old_client_hello(version: u16) -> Vec<u8> {
     ]
     .concat();
     let handshake = [&[1, 0][..], &(hello.len() as u16).to_be_bytes(), &hello].concat();
-    [
-        &[0x16, 0x03, 0x01][..],
-        &(handshake.len() as u16).to_be_bytes(),
-        &handshake,
-    ]
-    .concat()
+    [&[0x16, 0x03, 0x01][..], &(handshake.len() as u16).to_be_bytes(), &handshake].concat()
 }
 
 fn end_of(error: &std::io::Error) -> End {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Timeout,
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
-            End::Reset
-        }
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => End::Reset,
         ErrorKind::UnexpectedEof => End::Fin,
         _ => End::Broken(error.to_string()),
     }
