@@ -16,5 +16,7 @@
     reason = "tests panic on purpose and document themselves by their names"
 )]
 
+mod architecture;
 mod differential;
 mod harness;
+mod sessions;

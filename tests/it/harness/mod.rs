@@ -7,7 +7,8 @@ pub mod pki;
 pub mod postgres;
 pub mod wire;
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,11 +18,14 @@ use daemon::{Config, Daemon};
 use pki::{CredentialFiles, Credentials, Pki, Profile};
 use postgres::{Installation, Postgres};
 use tempfile::TempDir;
+use wire::Wire;
 
-/// Postern in front of an isolated PostgreSQL, with a role `alice` and her certificate.
+/// A door to a PostgreSQL with a role `alice`, who has a certificate: Postern's door.
+///
+/// With `POSTERN_IT_DOOR=native` it is PostgreSQL's own instead: what holds there is no invention of the tests.
 pub struct World {
     // Fields are dropped from top to bottom: the daemon leaves before its database does.
-    pub postern: Daemon,
+    daemon: Option<Daemon>,
     pub postgres: Postgres,
     pub pki: Pki,
     pub alice: Credentials,
@@ -30,28 +34,54 @@ pub struct World {
 }
 
 impl World {
-    /// In front of the distribution's PostgreSQL.
+    /// In front of the distribution's PostgreSQL, every database and replication open to whoever has the certificate.
     pub fn new() -> Self {
-        Self::with("")
+        Self::before(&Installation::debian())
     }
 
-    /// With more of a configuration than the address, the certificates and the backend.
-    pub fn with(yaml: &str) -> Self {
-        Self::before(&Installation::debian(), yaml)
-    }
-
-    pub fn before(installation: &Installation, yaml: &str) -> Self {
-        Self::configured(installation, |config| config.with(yaml))
-    }
-
-    pub fn configured(installation: &Installation, configure: impl FnOnce(Config) -> Config) -> Self {
+    pub fn before(installation: &Installation) -> Self {
         let pki = Pki::new();
+        if std::env::var("POSTERN_IT_DOOR").is_ok_and(|door| door == "native") {
+            let hba = "hostssl all all all cert\nhostssl replication all all cert\n";
+            return Self::populated(None, Postgres::native(installation, &pki, false, hba), pki);
+        }
         let postgres = Postgres::isolated(installation);
-        postgres.sql("create role alice login; create role bob login; create database alice owner alice;");
+        let config = Config::new(&pki, postgres.dir.path(), postgres.port).with(OPEN_TO_ALL);
+        Self::populated(Some(Daemon::start(&config)), postgres, pki)
+    }
+
+    /// With a configuration of the test's own.
+    pub fn configured(configure: impl FnOnce(Config) -> Config) -> Self {
+        let pki = Pki::new();
+        let postgres = Postgres::isolated(&Installation::debian());
         let config = configure(Config::new(&pki, postgres.dir.path(), postgres.port));
-        let postern = Daemon::start(&config);
-        let alice = pki.client(Profile::Good);
-        Self { postern, alice, pki, clients: Clients::for_server(installation), postgres, files: postgres::private_dir() }
+        Self::populated(Some(Daemon::start(&config)), postgres, pki)
+    }
+
+    fn populated(daemon: Option<Daemon>, postgres: Postgres, pki: Pki) -> Self {
+        postgres.sql(
+            "create role alice login createdb; create role bob login; create role walreceiver login replication;
+             create database alice owner alice;",
+        );
+        let clients = Clients::for_server(&postgres.installation);
+        Self { daemon, alice: pki.client(Profile::Good), pki, clients, postgres, files: postgres::private_dir() }
+    }
+
+    pub fn postern(&self) -> &Daemon {
+        self.daemon.as_ref().expect("this test is about Postern: it has nothing to ask PostgreSQL's own door")
+    }
+
+    pub fn postern_mut(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().expect("this test is about Postern: it has nothing to ask PostgreSQL's own door")
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.daemon.as_ref().map_or_else(|| self.postgres.address(), Daemon::address)
+    }
+
+    /// A folder for what a test writes.
+    pub fn dir(&self) -> &Path {
+        self.files.path()
     }
 
     /// How alice connects, for libpq.
@@ -63,12 +93,23 @@ impl World {
         let CredentialFiles { certificate, key } = credentials.write(self.files.path(), user);
         format!(
             "host=127.0.0.1 port={} user={user} dbname=postgres sslmode=require sslcert={} sslkey={}",
-            self.postern.port,
+            self.address().port(),
             certificate.display(),
             key.display()
         )
     }
+
+    /// Alice's session, just logged in.
+    #[track_caller]
+    pub fn log_in(&self) -> Wire {
+        Wire::log_in(self.address(), &self.alice, "alice").unwrap_or_else(|refusal| panic!("alice was refused: {refusal}"))
+    }
 }
+
+/// What `hostssl all all all cert` and `hostssl replication all all cert` say.
+const OPEN_TO_ALL: &str = "hba:
+  - { database: all, user: all, address: all, method: cert }
+  - { database: replication, user: all, address: all, method: cert }";
 
 /// Where `tests/setup.sh` puts what Debian does not package.
 pub fn tools() -> PathBuf {

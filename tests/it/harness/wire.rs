@@ -209,11 +209,16 @@ impl Wire {
 
     /// Sends what it can. A peer that has left is noticed by whoever reads next, who then also sees its last words.
     pub fn send(&mut self, bytes: &[u8]) {
-        match &mut self.tls {
-            Some(tls) => tls.writer().write_all(bytes).unwrap(),
-            None => drop(self.tcp.write_all(bytes)),
+        let Some(tls) = &mut self.tls else { return self.send_clear(bytes) };
+        // rustls buffers no more than it was asked to: record by record, nothing is turned away.
+        for record in bytes.chunks(16 * 1024) {
+            tls.writer().write_all(record).unwrap();
+            while tls.wants_write() {
+                if tls.write_tls(&mut self.tcp).is_err() {
+                    return;
+                }
+            }
         }
-        self.flush();
     }
 
     /// Beneath TLS, if there is any.
@@ -264,6 +269,19 @@ impl Wire {
     pub fn peek(&mut self, count: usize) -> &[u8] {
         while self.received.len() < count && self.receive().is_ok() {}
         &self.received[..count.min(self.received.len())]
+    }
+
+    /// Reads this many bytes and forgets them.
+    pub fn skip(&mut self, mut count: usize) -> Result<(), End> {
+        while count > 0 {
+            if self.received.is_empty() {
+                self.receive()?;
+            }
+            let now = count.min(self.received.len());
+            self.received.drain(..now);
+            count -= now;
+        }
+        Ok(())
     }
 
     /// All that still comes, and how it ends.
