@@ -17,6 +17,12 @@
 )]
 
 mod architecture;
+mod audit;
+mod backend_faults;
+mod cancel;
+mod cli;
 mod differential;
 mod harness;
+mod hostile;
+mod refusals;
 mod sessions;

@@ -60,7 +60,7 @@ fn settings_of_the_client_arrive_unchanged() {
     let world = World::new();
     let mut psql = world.clients.command("psql");
     psql.args([&world.conninfo(), "-AtqX", "-f", "-"])
-        .env("PGOPTIONS", "-c search_path=some\\ where,pg_catalog -c geqo=off")
+        .env("PGOPTIONS", "-c search_path=\"some\\ where\",pg_catalog -c geqo=off")
         .env("PGTZ", "Pacific/Chatham")
         .env("PGDATESTYLE", "SQL, DMY")
         .env("PGCLIENTENCODING", "LATIN1")
@@ -68,7 +68,7 @@ fn settings_of_the_client_arrive_unchanged() {
     let asked = "select current_setting('search_path'), current_setting('geqo'), current_setting('TimeZone'),
                  current_setting('DateStyle'), current_setting('client_encoding'), octet_length(current_setting('application_name'))";
     let settings = succeeded(run_with_input(&mut psql, asked.as_bytes()));
-    assert!(settings.starts_with("some where,pg_catalog|off|Pacific/Chatham|SQL, DMY|LATIN1|"), "{settings}");
+    assert!(settings.starts_with("\"some where\",pg_catalog|off|Pacific/Chatham|SQL, DMY|LATIN1|"), "{settings}");
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Daemon {
 
     /// Waits for an audit record, past or future.
     #[track_caller]
-    pub fn wait_for_record(&self, predicate: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_for_record(&self, predicate: impl FnMut(&Value) -> bool) -> Value {
         self.find(Duration::from_secs(20), predicate).unwrap_or_else(|| {
             panic!("no such record among these:\n{}\nthe log says:\n{}", self.audit_lines().join("\n"), self.log());
         })
@@ -193,12 +193,12 @@ impl Daemon {
         status
     }
 
-    fn find(&self, patience: Duration, predicate: impl Fn(&Value) -> bool) -> Option<Value> {
+    fn find(&self, patience: Duration, mut predicate: impl FnMut(&Value) -> bool) -> Option<Value> {
         let mut seen = 0;
         self.said.wait(patience, |lines| {
             let new = &lines.audit[seen..];
             seen = lines.audit.len();
-            new.iter().filter_map(|line| serde_json::from_str(line).ok()).find(&predicate)
+            new.iter().filter_map(|line| serde_json::from_str(line).ok()).find(&mut predicate)
         })
     }
 
