@@ -1,1 +1,5 @@
-//! x
+//! Postern: the front door of an isolated PostgreSQL.
+
+pub mod crypto;
+pub mod error;
+pub mod types;
