@@ -3,3 +3,4 @@
 pub mod crypto;
 pub mod error;
 pub mod types;
+pub mod wire;
