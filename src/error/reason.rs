@@ -1,5 +1,7 @@
 //! The reason codes of log, audit, metrics and `explain`: one code per cause, the same everywhere.
 
+use crate::wire::{ErrorResponse, SqlState};
+
 /// Why a connection never became a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -250,6 +252,20 @@ impl EndReason {
             Self::AuditUnavailable => "audit_unavailable",
             Self::Internal => "internal",
         }
+    }
+
+    /// The last message to a client whose session ends for this reason, at a message boundary; `None` where there is nobody to
+    /// tell, or PostgreSQL has told it.
+    pub fn farewell(self) -> Option<ErrorResponse> {
+        let (sqlstate, message) = match self {
+            Self::Drain | Self::Killed | Self::Revoked | Self::Expired | Self::Policy | Self::Lifetime | Self::AuditUnavailable => {
+                (SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+            }
+            Self::Idle => (SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout"),
+            Self::BackendLost => (SqlState::CONNECTION_FAILURE, "server closed the connection unexpectedly"),
+            Self::Client | Self::Backend | Self::ClientLost | Self::Protocol | Self::Internal => return None,
+        };
+        Some(ErrorResponse::new(sqlstate, message))
     }
 }
 

@@ -53,11 +53,11 @@ impl Policy {
         &self.rules
     }
 
-    /// Decides. `identity` is `None` where the client sent no certificate.
+    /// Decides. `identity` is `None` where the client sent no certificate; a grant comes with the identity it was given to.
     ///
     /// # Errors
     /// The cause, and the rule that decided; the client is told what PostgreSQL would tell it.
-    pub fn authorize(&self, identity: Option<&ClientIdentity>, request: &Request) -> Result<Grant, Denial> {
+    pub fn authorize(&self, identity: Option<ClientIdentity>, request: &Request) -> Result<(Grant, ClientIdentity), Denial> {
         let Some(rule) = self.rules.iter().find(|rule| rule.matches(request)) else {
             return Err(Denial::new(Cause::NoMatch, None));
         };
@@ -68,7 +68,7 @@ impl Policy {
             (Method::Cert, Some(identity)) => {
                 let name = identity.common_name().map_err(|fault| denied(Cause::UnusableName(fault.to_string())))?;
                 if name.as_bytes() == request.user.as_bytes() {
-                    Ok(Grant::new(request.user.clone(), rule.source.clone()))
+                    Ok((Grant::new(request.user.clone(), rule.source.clone()), identity))
                 } else {
                     Err(denied(Cause::NameDiffers))
                 }

@@ -34,6 +34,8 @@ pub struct BackendScanner {
     messages: MessageScanner,
     /// `None` from any other message on until the next ReadyForQuery.
     ready: Option<TransactionStatus>,
+    /// CommandCompletes seen.
+    statements: u64,
     /// ErrorResponses seen.
     errors: u64,
     /// The last whole message was an ErrorResponse.
@@ -43,7 +45,7 @@ pub struct BackendScanner {
 impl BackendScanner {
     /// A scanner for the bytes that follow the first ReadyForQuery of a session.
     pub fn after_login() -> Self {
-        Self { messages: MessageScanner::default(), ready: Some(TransactionStatus::Idle), errors: 0, ended_with_error: false }
+        Self { messages: MessageScanner::default(), ready: Some(TransactionStatus::Idle), statements: 0, errors: 0, ended_with_error: false }
     }
 
     /// Takes the next bytes from the backend and tells `frontend` what they answer. Returns the length of the part that ends with
@@ -53,7 +55,7 @@ impl BackendScanner {
     /// [`InvalidLength`], as [`MessageScanner::scan`].
     #[inline]
     pub fn feed(&mut self, chunk: &[u8], frontend: &mut FrontendScanner) -> Result<usize, InvalidLength> {
-        let Self { messages, ready, errors, ended_with_error } = self;
+        let Self { messages, ready, statements, errors, ended_with_error } = self;
         messages.scan(chunk, |piece| match piece.kind {
             b'Z' => {
                 if let [status, ..] = piece.body {
@@ -67,11 +69,11 @@ impl BackendScanner {
             kind => {
                 *ready = None;
                 *ended_with_error = kind == b'E';
-                if piece.first && kind == b'E' {
-                    *errors = errors.saturating_add(1);
-                }
-                if piece.first && (kind == b'G' || kind == b'W') {
-                    frontend.copying_began();
+                match kind {
+                    b'C' if piece.first => *statements = statements.saturating_add(1),
+                    b'E' if piece.first => *errors = errors.saturating_add(1),
+                    b'G' | b'W' if piece.first => frontend.copying_began(),
+                    _ => {}
                 }
             }
         })
@@ -90,6 +92,11 @@ impl BackendScanner {
     /// Whether the last message was an ErrorResponse: a backend that closes behind one has told the client why.
     pub fn ended_with_error(&self) -> bool {
         self.ended_with_error
+    }
+
+    /// Statements that were completed.
+    pub fn statements(&self) -> u64 {
+        self.statements
     }
 
     /// ErrorResponses seen.
@@ -131,6 +138,8 @@ pub enum FrameError {
     Unexpected(u8),
     /// A message whose body does not fit its type.
     Malformed(u8),
+    /// More messages than any login has.
+    TooMuch,
 }
 
 impl fmt::Display for FrameError {
@@ -138,6 +147,7 @@ impl fmt::Display for FrameError {
         match self {
             Self::Length(length) => write!(f, "a message of {length} bytes during the login"),
             Self::Unexpected(kind) => write!(f, "unexpected message '{}' during the login", kind.escape_ascii()),
+            Self::TooMuch => write!(f, "too much before ReadyForQuery"),
             Self::Malformed(kind) => write!(f, "malformed message '{}' during the login", kind.escape_ascii()),
         }
     }

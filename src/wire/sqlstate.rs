@@ -21,6 +21,8 @@ impl SqlState {
     pub const DISK_FULL: Self = Self("53100");
     /// `admin_shutdown`
     pub const ADMIN_SHUTDOWN: Self = Self("57P01");
+    /// `idle_session_timeout`
+    pub const IDLE_SESSION_TIMEOUT: Self = Self("57P05");
     /// `cannot_connect_now`
     pub const CANNOT_CONNECT_NOW: Self = Self("57P03");
     /// `internal_error`

@@ -1,0 +1,29 @@
+//! What `serve` and `check` share: the configuration and all that it names, or every fault of both.
+
+use std::path::Path;
+
+use crate::config::{self, BootSettings, Settings};
+use crate::snapshot::Snapshot;
+
+/// A configuration that can be served.
+pub(super) struct Ready {
+    pub(super) boot: BootSettings,
+    pub(super) snapshot: Snapshot,
+    /// What an operator should know although it is no fault.
+    pub(super) notices: Vec<String>,
+}
+
+/// Reads the configuration and its files.
+///
+/// # Errors
+/// One line a fault, all of them.
+pub(super) fn load(path: &Path) -> Result<Ready, String> {
+    let config::Loaded { settings, locator } = config::load(path).map_err(|faults| faults.to_string())?;
+    let Settings { boot, live } = settings;
+    let snapshot = Snapshot::load(&live).map_err(|faults| {
+        let lines: Vec<_> = faults.iter().map(|fault| locator.fault(fault.setting, &fault.to_string()).to_string()).collect();
+        lines.join("\n")
+    })?;
+    let notices = snapshot.notices();
+    Ok(Ready { boot, snapshot, notices })
+}
