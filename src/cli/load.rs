@@ -21,8 +21,8 @@ pub(super) fn load(path: &Path) -> Result<Ready, String> {
     let config::Loaded { settings, locator } = config::load(path).map_err(|faults| faults.to_string())?;
     let Settings { boot, live } = settings;
     let snapshot = Snapshot::load(&live).map_err(|faults| {
-        let lines: Vec<_> = faults.iter().map(|fault| locator.fault(fault.setting, &fault.to_string()).to_string()).collect();
-        lines.join("\n")
+        let found = faults.iter().map(|fault| (fault.setting, fault.to_string()));
+        locator.diagnostics(found).to_string()
     })?;
     let notices = snapshot.notices();
     Ok(Ready { boot, snapshot, notices })
