@@ -2,4 +2,5 @@
 
 pub mod crypto;
 pub mod error;
+pub mod observe;
 pub mod types;
