@@ -52,7 +52,6 @@ impl Record {
             Event::Listening { .. }
             | Event::AcceptFailed { .. }
             | Event::DaemonStopping
-        | Event::ReloadIgnored
             | Event::ReloadIgnored
             | Event::AuditFailed { .. }
             | Event::AuditRecovered { .. } => return None,
