@@ -9,7 +9,7 @@ use super::BackendTarget;
 pub struct BackendSettings {
     /// Its address on this machine.
     pub target: BackendTarget,
-    /// The longest a connect may take.
+    /// The longest the backend may take from the connect to its AuthenticationOk.
     pub connect_timeout: Duration,
     /// The OS user that the server's end of the Unix socket must run as (libpq's requirepeer); `None` is not checked.
     pub require_peer: Option<u32>,

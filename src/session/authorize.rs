@@ -59,8 +59,9 @@ impl<S: Transport> Authorized<S> {
         let Self { stream, identity, message, grant, arrival } = self;
         let settings = arrival.door.snapshot.backend();
         let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(tokio::time::Instant::now()));
+        let role = grant.role().clone();
         let failure = match timeout(patience, backend::connect(settings, &message, grant)).await {
-            Ok(Ok(backend)) => return Ok(Connecting::new(stream, backend, identity, arrival)),
+            Ok(Ok(backend)) => return Ok(Connecting::new(stream, backend, identity, role, arrival)),
             Ok(Err(failure)) => failure,
             Err(_) => BackendFailure::Silent,
         };

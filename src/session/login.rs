@@ -13,6 +13,7 @@ use crate::backend::BackendStream;
 use crate::error::{BackendFailure, SessionError};
 use crate::identity::ClientIdentity;
 use crate::observe::SessionOpening;
+use crate::types::RoleName;
 use crate::wire::{Authentication, BackendMessage, CancelRequest, FrameError};
 
 /// The most that the backend may say before ReadyForQuery; beside a login trigger's notices it is below 1 KiB.
@@ -23,6 +24,7 @@ pub(super) struct Connecting<S> {
     stream: Encrypted<S>,
     backend: BackendStream,
     identity: ClientIdentity,
+    role: RoleName,
     connected: Instant,
     arrival: Box<Arrival>,
 }
@@ -32,6 +34,7 @@ pub(super) struct Connected<S> {
     pub(super) stream: Encrypted<S>,
     pub(super) backend: BackendStream,
     pub(super) registration: Registration,
+    pub(super) role: RoleName,
     /// The backend's answer, ReadyForQuery included, which the client has not had.
     pub(super) greeting: Vec<u8>,
     /// What the backend sent behind it.
@@ -53,15 +56,15 @@ struct Answer {
 }
 
 impl<S: Transport> Connecting<S> {
-    pub(super) fn new(stream: Encrypted<S>, backend: BackendStream, identity: ClientIdentity, arrival: Box<Arrival>) -> Self {
-        Self { stream, backend, identity, connected: Instant::now(), arrival }
+    pub(super) fn new(stream: Encrypted<S>, backend: BackendStream, identity: ClientIdentity, role: RoleName, arrival: Box<Arrival>) -> Self {
+        Self { stream, backend, identity, role, connected: Instant::now(), arrival }
     }
 
     /// Takes the backend's answer. Between AuthenticationOk and ReadyForQuery it may take its time, as behind PostgreSQL alone.
     pub(super) async fn log_in(mut self) -> Result<Connected<S>, Rejected<S>> {
         let mut answer = Answer::default();
         let outcome = self.converse(&mut answer).await;
-        let Self { stream, backend, identity, mut arrival, .. } = self;
+        let Self { stream, backend, identity, role, mut arrival, .. } = self;
         arrival.trail.backend_pid = answer.pid.map(u32::cast_signed);
         let reject = |error, stream, arrival| Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival);
         if let Err(error) = outcome {
@@ -74,7 +77,7 @@ impl<S: Transport> Connecting<S> {
         if arrival.door.observers.record_session_start(&opening).await.is_err() {
             return Err(reject(SessionError::AuditUnavailable, stream, arrival));
         }
-        Ok(Connected { stream, backend, registration, greeting: answer.outbound, early: answer.inbound, arrival })
+        Ok(Connected { stream, backend, registration, role, greeting: answer.outbound, early: answer.inbound, arrival })
     }
 
     async fn converse(&mut self, answer: &mut Answer) -> Result<(), SessionError> {

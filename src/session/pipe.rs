@@ -16,6 +16,7 @@ use super::relay::{Finish, Parting, Relay};
 use super::startup::Encrypted;
 use crate::backend::{BackendStream, forward_cancel};
 use crate::observe::{Event, SessionReport, Trail};
+use crate::types::RoleName;
 
 /// The relay of a client's TLS connection and a backend's socket.
 type Pipe<S> = Relay<Encrypted<S>, BackendStream>;
@@ -24,6 +25,7 @@ type Pipe<S> = Relay<Encrypted<S>, BackendStream>;
 struct Tail {
     door: Arc<Door>,
     registration: Registration,
+    role: RoleName,
     trail: Trail,
     started: Instant,
 }
@@ -37,10 +39,10 @@ struct Session<S> {
 impl<S: Transport> Connected<S> {
     /// Lets the session run as a task of its own.
     pub(super) fn pipe(self) {
-        let Self { stream, backend, registration, greeting, early, arrival } = self;
+        let Self { stream, backend, registration, role, greeting, early, arrival } = self;
         let super::Arrival { door, trail, .. } = *arrival;
         let pipe = Relay::new(stream, backend, Arc::clone(registration.session()), greeting, &early);
-        let tail = Tail { door, registration, trail, started: Instant::now() };
+        let tail = Tail { door, registration, role, trail, started: Instant::now() };
         tokio::spawn(Session { pipe: Some(pipe), tail: Some(Box::new(tail)) });
     }
 }
@@ -61,14 +63,14 @@ impl<S: Transport> Future for Session<S> {
 impl Tail {
     /// Records the end, then leaves both sides: the client with its last message, the backend with nothing to do for nobody.
     async fn close<S: Transport>(self: Box<Self>, pipe: Pipe<S>, finish: Finish) {
-        let Self { door, registration, trail, started } = *self;
+        let Self { door, registration, role, trail, started } = *self;
         let traffic = pipe.traffic();
         let (client, backend) = pipe.into_streams();
         let startup = trail.startup.as_ref();
         door.observers.emit(&Event::SessionEnded(&SessionReport {
             session: trail.session,
             client: trail.client,
-            role: trail.decision.as_ref().map(|decision| decision.role.clone()),
+            role,
             database: startup.map(|startup| startup.database.clone()).unwrap_or_default(),
             reason: finish.reason,
             duration: started.elapsed(),
