@@ -2,4 +2,6 @@
 
 pub mod crypto;
 pub mod error;
+pub mod identity;
+pub mod tls;
 pub mod types;
