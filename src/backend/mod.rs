@@ -1,0 +1,9 @@
+//! The one PostgreSQL behind Postern: where it is, how it is reached, who must be at the other end.
+
+mod connect;
+mod settings;
+mod target;
+
+pub use connect::{BackendStream, connect, forward_cancel};
+pub use settings::BackendSettings;
+pub use target::{BackendTarget, NotLocal};

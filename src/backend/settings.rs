@@ -1,0 +1,16 @@
+//! How the backend is reached, as the operator wrote it.
+
+use std::time::Duration;
+
+use super::BackendTarget;
+
+/// Where PostgreSQL listens, how long to wait for it, and who it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendSettings {
+    /// Its address on this machine.
+    pub target: BackendTarget,
+    /// The longest the backend may take from the connect to its AuthenticationOk.
+    pub connect_timeout: Duration,
+    /// The OS user that the server's end of the Unix socket must run as (libpq's requirepeer); `None` is not checked.
+    pub require_peer: Option<u32>,
+}

@@ -1,0 +1,73 @@
+//! Words of the command line to actions, and their outcome to an exit code.
+
+mod check;
+mod load;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The configuration file where neither `-c` nor POSTERN_CONFIG names one.
+const DEFAULT_CONFIG: &str = "/etc/postern/postern.yaml";
+
+/// The front door of an isolated PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Serve(ConfigFile),
+    /// Load all that serve would load and print every fault; change nothing
+    Check(ConfigFile),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file [default: $POSTERN_CONFIG, else /etc/postern/postern.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn path(self) -> PathBuf {
+        let from_environment = || std::env::var_os("POSTERN_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.config.or_else(from_environment).unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG))
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// Done.
+    Done,
+    /// The answer is no, or it failed at run time.
+    Failed,
+    /// The configuration is at fault: EX_CONFIG of sysexits.h.
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Config => Self::from(78),
+        }
+    }
+}
+
+/// Runs the command line of this process. Usage errors end it with 2.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(file) => serve::run(&file.path()),
+        Command::Check(file) => check::run(&file.path()),
+    }
+    .into()
+}

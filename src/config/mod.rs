@@ -1,0 +1,106 @@
+//! The configuration file: YAML in, [`Settings`] out, or every fault of it with its line, column and key.
+//!
+//! Nothing is guessed and nothing is ignored: an unknown key, a key of a later version, a duplicate, a value that this machine
+//! cannot honour are faults. Files that the settings name are not opened here; who opens them asks the [`Locator`] where their
+//! keys stand.
+
+mod diagnostic;
+mod hba;
+mod keys;
+mod locator;
+mod marks;
+mod raw;
+mod reader;
+mod resolve;
+mod settings;
+mod values;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Position};
+pub use locator::Locator;
+pub use settings::{BootSettings, CancelPlaintext, LiveSettings, Settings};
+
+use diagnostic::Faults;
+
+/// A configuration that can be used, and where its keys stand.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Every value.
+    pub settings: Settings,
+    /// Every key's place, for faults that are found later.
+    pub locator: Locator,
+}
+
+/// Reads a configuration file. It blocks: the file is read, and the system is asked for the user of `backend.require_peer`.
+///
+/// # Errors
+/// Every fault of the file, not the first; at least one.
+pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
+    read_file(path).map_err(Faults::from).and_then(|text| parse(&text, path)).map_err(|faults| faults.of(path))
+}
+
+/// The settings in `text`, which is the content of `path`.
+fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
+    let Some(marked) = marks::read(text)? else { return Err(empty().into()) };
+    let root = raw::read(text, &marked)?;
+    if root.value == raw::Value::Null {
+        return Err(empty().into());
+    }
+    let mut faults = Faults::default();
+    keys::check(&root, &mut faults);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    match resolve::settings(&root, folder, &mut faults) {
+        Some(settings) if faults.is_empty() => Ok(Loaded { settings, locator: Locator::new(path, &root) }),
+        Some(_) | None => Err(faults),
+    }
+}
+
+fn empty() -> Diagnostic {
+    Diagnostic::new(Position::START, "", "found an empty file, expected a configuration; begin with the keys listen, tls and backend")
+}
+
+fn read_file(path: &Path) -> Result<String, Diagnostic> {
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(LARGEST_FILE.saturating_add(1)).read_to_end(&mut bytes)).map_err(|error| {
+        Diagnostic::of_file(format!("found no file that can be read ({error}), expected a configuration; name it with -c"))
+    })?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST_FILE) {
+        return Err(Diagnostic::of_file("found more than 1 MiB, expected a configuration; name the right file with -c"));
+    }
+    decode(bytes)
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, Diagnostic> {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Diagnostic::new(Position::START, "", "found UTF-16, expected UTF-8; save the file as UTF-8"));
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        let text = "found a byte order mark, expected UTF-8 without one; save the file as UTF-8 without BOM";
+        return Err(Diagnostic::new(Position::START, "", text));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let text = "found a byte that is not UTF-8, expected UTF-8; save the file as UTF-8";
+        Diagnostic::new(end_of(&String::from_utf8_lossy(valid)), "", text)
+    })?;
+    match text.split_once(|c: char| c.is_control() && !"\t\n\r\u{85}".contains(c)) {
+        None => Ok(text),
+        Some((before, _)) => Err(Diagnostic::new(end_of(before), "", "found a control character, expected text; remove it")),
+    }
+}
+
+/// The place just behind a text.
+fn end_of(text: &str) -> Position {
+    let line = text.matches('\n').count().saturating_add(1);
+    let column = text.rsplit('\n').next().unwrap_or("").chars().count().saturating_add(1);
+    Position { line, column }
+}
+
+/// Ten thousand rules fit; a larger file is not a configuration, and is not read to its end.
+const LARGEST_FILE: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! From what the user wrote to what the program uses. Every fault is noted; a value exists only if nothing is wrong with it.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::diagnostic::Faults;
+use super::hba;
+use super::raw::{Node, Value};
+use super::reader::{Read, Section, Wrong};
+use super::settings::{BootSettings, CancelPlaintext, LiveSettings, Settings};
+use super::values::{choice, duration, listen, nullable, path, peer, port, text};
+use crate::backend::{BackendSettings, BackendTarget};
+use crate::observe::{AuditDestination, AuditSettings, LogFormat, LogLevel, LogSettings, ObserveSettings, OnFailure};
+use crate::tls::{TlsSettings, X509V1};
+
+/// The settings, if the file has no fault; relative paths start at `folder`.
+pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Option<Settings> {
+    let root = Section::root(root, faults);
+    let listen = addresses(&root, faults);
+    let tls = tls(&root.section("tls", faults), folder, faults);
+    let backend = backend(&root.section("backend", faults), faults);
+    let policy = hba::policy(&root, faults);
+    let cancel_plaintext = root.section("cancel", faults).optional(
+        "plaintext",
+        CancelPlaintext::Allow,
+        choice(&[("allow", CancelPlaintext::Allow), ("deny", CancelPlaintext::Deny)]),
+        faults,
+    );
+    let limits = root.section("limits", faults);
+    let authentication_timeout = limits.optional("authentication_timeout", LOGIN, duration(LONGEST_LOGIN), faults);
+    let audit = audit(&root.section("audit", faults), folder, faults);
+    let log = log(&root.section("log", faults), faults);
+    Some(Settings {
+        boot: BootSettings { listen: listen?, observe: ObserveSettings { audit: audit?, log: log? } },
+        live: LiveSettings {
+            tls: tls?,
+            backend: backend?,
+            policy: policy?,
+            cancel_plaintext: cancel_plaintext?,
+            authentication_timeout: authentication_timeout?,
+        },
+    })
+}
+
+fn addresses(root: &Section<'_>, faults: &mut Faults) -> Option<Vec<SocketAddr>> {
+    let addresses = root.one_or_more("listen", listen, faults)?;
+    let mut seen = HashSet::new();
+    if let Some(again) = addresses.iter().find(|address| !seen.insert(**address)) {
+        let wrong = Wrong::new("each address once", "remove one of them").which(format!("which has {again} twice"));
+        root.fault("listen", wrong, faults);
+        return None;
+    }
+    Some(addresses)
+}
+
+fn tls(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<TlsSettings> {
+    let ssl_cert_file = section.required("ssl_cert_file", path(folder), faults);
+    let ssl_key_file = section.required("ssl_key_file", path(folder), faults);
+    let ssl_ca_file = section.required("ssl_ca_file", path(folder), faults);
+    let ssl_crl_file = section.optional("ssl_crl_file", None, nullable(path(folder)), faults);
+    let versions = choice(&[("accept", X509V1::Accept), ("refuse", X509V1::Refuse)]);
+    let x509_v1 = section.optional("x509_v1", X509V1::Accept, versions, faults);
+    Some(TlsSettings {
+        ssl_cert_file: ssl_cert_file?,
+        ssl_key_file: ssl_key_file?,
+        ssl_ca_file: ssl_ca_file?,
+        ssl_crl_file: ssl_crl_file?,
+        x509_v1: x509_v1?,
+    })
+}
+
+fn backend(section: &Section<'_>, faults: &mut Faults) -> Option<BackendSettings> {
+    let port = section.optional("port", POSTGRESQL_PORT, port, faults);
+    let target = section.required("host", |node| target(node, port.unwrap_or(POSTGRESQL_PORT)), faults);
+    let connect_timeout = section.optional("connect_timeout", CONNECT, duration(LONGEST_CONNECT), faults);
+    let require_peer = section.optional("require_peer", None, nullable(peer), faults);
+    if let (Some(BackendTarget::Loopback(_)), Some(Some(_))) = (&target, require_peer) {
+        let wrong = Wrong::new("null beside a TCP host", "use the Unix socket's directory as host, or remove it");
+        section.fault("require_peer", wrong.which("which only a Unix socket can tell"), faults);
+        return None;
+    }
+    port?;
+    Some(BackendSettings { target: target?, connect_timeout: connect_timeout?, require_peer: require_peer? })
+}
+
+fn target(node: &Node, port: u16) -> Read<BackendTarget> {
+    let wrong = |advice: &str| Wrong::new("the absolute directory of a Unix socket, a loopback address or localhost", advice);
+    let host = text(node, || wrong("write PostgreSQL's unix_socket_directories, as /var/run/postgresql"))?;
+    if host.contains('\0') {
+        return Err(wrong("write PostgreSQL's unix_socket_directories, as /var/run/postgresql").which("which holds a NUL"));
+    }
+    let target = BackendTarget::parse(host, port)
+        .map_err(|_| wrong("let PostgreSQL listen on this machine: nothing else is protected by Postern").which("which is not local"))?;
+    match &target {
+        BackendTarget::Unix(socket) if socket.as_os_str().len() > LONGEST_SOCKET_PATH => {
+            Err(wrong("use a shorter directory").which(format!("whose socket's path is longer than {LONGEST_SOCKET_PATH} bytes")))
+        }
+        BackendTarget::Unix(_) | BackendTarget::Loopback(_) => Ok(target),
+    }
+}
+
+fn audit(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<AuditSettings> {
+    let destination = section.optional("file", AuditDestination::Stdout, |node| destination(node, folder), faults);
+    let choices = choice(&[("refuse", OnFailure::Refuse), ("continue", OnFailure::Continue)]);
+    let on_failure = section.optional("on_failure", OnFailure::Refuse, choices, faults);
+    Some(AuditSettings { destination: destination?, on_failure: on_failure? })
+}
+
+fn destination(node: &Node, folder: &Path) -> Read<AuditDestination> {
+    let wrong = |advice: &str| Wrong::new("a path, stdout or null", advice);
+    match &node.value {
+        Value::Null => Ok(AuditDestination::Off),
+        Value::Text(word) if word == "stdout" => Ok(AuditDestination::Stdout),
+        Value::Text(word) if ["off", "none"].contains(&word.as_str()) => Err(wrong("write null for no audit")),
+        Value::Text(word) if ["stderr", "-", "syslog"].contains(&word.as_str()) => Err(wrong("write stdout: the log goes to stderr")),
+        Value::Boolean(_) | Value::Number { .. } | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+            path(folder)(node).map(AuditDestination::File).map_err(|_| wrong("write one of them"))
+        }
+    }
+}
+
+fn log(section: &Section<'_>, faults: &mut Faults) -> Option<LogSettings> {
+    let levels = choice(&[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ]);
+    let level = section.optional("level", LogLevel::Info, levels, faults);
+    let formats = choice(&[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let format = section.optional("format", LogFormat::Auto, formats, faults);
+    Some(LogSettings { level: level?, format: format? })
+}
+
+const POSTGRESQL_PORT: u16 = 5432;
+const CONNECT: Duration = Duration::from_secs(5);
+const LOGIN: Duration = Duration::from_secs(10);
+
+/// The upper end of PostgreSQL's own authentication_timeout (src/backend/utils/misc/guc_tables.c).
+const LONGEST_LOGIN: Duration = Duration::from_secs(600);
+
+/// A connect is a part of the login.
+const LONGEST_CONNECT: Duration = LONGEST_LOGIN;
+
+/// `sun_path` without its NUL (unix(7)); libpq has the same limit.
+const LONGEST_SOCKET_PATH: usize = 107;

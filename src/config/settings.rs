@@ -1,0 +1,51 @@
+//! What the program uses: every value is there, in the domain's own types, and fits the others.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::backend::BackendSettings;
+use crate::observe::ObserveSettings;
+use crate::policy::Policy;
+use crate::tls::TlsSettings;
+
+/// The whole of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What only a restart changes.
+    pub boot: BootSettings,
+    /// What a reload may replace.
+    pub live: LiveSettings,
+}
+
+/// What is bound or opened once, at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootSettings {
+    /// The addresses that clients connect to; at least one, none twice.
+    pub listen: Vec<SocketAddr>,
+    /// Where audit and log go.
+    pub observe: ObserveSettings,
+}
+
+/// What each new connection is judged and served by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSettings {
+    /// The files and choices of TLS; the files have not been looked at.
+    pub tls: TlsSettings,
+    /// The one PostgreSQL behind.
+    pub backend: BackendSettings,
+    /// The rules; at least one.
+    pub policy: Policy,
+    /// What becomes of a CancelRequest without a certificate.
+    pub cancel_plaintext: CancelPlaintext,
+    /// From accept to the backend's AuthenticationOk.
+    pub authentication_timeout: Duration,
+}
+
+/// Whether a CancelRequest may come without a certificate, in the clear or inside TLS: all that libpq before 17 can send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelPlaintext {
+    /// It is forwarded if its key is a live session's.
+    Allow,
+    /// It is dropped.
+    Deny,
+}

@@ -1,0 +1,121 @@
+//! The running daemon: what is bound and opened before the first thread exists, the loops, and their orderly end.
+
+mod signals;
+
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use signals::{Signal, Signals};
+
+use crate::config::BootSettings;
+use crate::error::EndReason;
+use crate::listen::{BindError, accept_all, bind};
+use crate::observe::{Event, ObserveError, Observers};
+use crate::session::{Door, Sessions};
+use crate::snapshot::Snapshot;
+
+/// How long sessions may take to end once they are told to: their farewell's time, and that of the close behind it.
+const SESSIONS_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the audit trail may take to be written to its end.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the daemon cannot start or go on.
+#[derive(Debug)]
+pub enum DaemonError {
+    /// An address cannot be listened on.
+    Bind(BindError),
+    /// Audit or log cannot be opened.
+    Observe(ObserveError),
+    /// The kernel refused a thread, a timer or a signal handler.
+    Runtime(io::Error),
+}
+
+impl std::fmt::Display for DaemonError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Observe(error) => error.fmt(f),
+            Self::Runtime(error) => write!(f, "the runtime cannot be started: {error}"),
+        }
+    }
+}
+
+/// A daemon whose sockets are bound and whose files are open; no thread runs yet.
+pub struct Daemon {
+    listeners: Vec<TcpListener>,
+    observers: crate::observe::OpenedObservers,
+    snapshot: Snapshot,
+}
+
+impl Daemon {
+    /// Binds every address and opens audit and log.
+    ///
+    /// # Errors
+    /// The first that fails; nothing is left behind.
+    pub fn prepare(settings: &BootSettings, snapshot: Snapshot) -> Result<Self, DaemonError> {
+        let listeners = settings.listen.iter().map(|address| bind(*address)).collect::<Result<_, _>>().map_err(DaemonError::Bind)?;
+        let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
+        Ok(Self { listeners, observers, snapshot })
+    }
+
+    /// Serves until TERM or INT, then ends every session and returns.
+    ///
+    /// # Errors
+    /// A thread, timer or signal handler that the kernel refuses.
+    pub fn run(self, config: &Path, notices: &[String]) -> Result<(), DaemonError> {
+        let Self { listeners, observers, snapshot } = self;
+        let observers = observers.start().map_err(DaemonError::Observe)?;
+        let runtime = Builder::new_multi_thread().enable_all().build().map_err(DaemonError::Runtime)?;
+        let outcome = serve(&runtime, listeners, snapshot, &observers, config, notices);
+        runtime.shutdown_timeout(Duration::ZERO);
+        observers.shutdown(AUDIT_TIMEOUT);
+        outcome.map_err(DaemonError::Runtime)
+    }
+}
+
+fn serve(
+    runtime: &Runtime,
+    listeners: Vec<TcpListener>,
+    snapshot: Snapshot,
+    observers: &Observers,
+    config: &Path,
+    notices: &[String],
+) -> io::Result<()> {
+    runtime.block_on(async {
+        // Before anything says that the daemon is up: a signal from then on is never the default one.
+        let mut signals = Signals::install()?;
+        let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
+        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        observers.emit(&Event::DaemonStarted { version: env!("CARGO_PKG_VERSION"), listen: &addresses, config, notices });
+        let sessions = Arc::new(Sessions::default());
+        let (alive, mut all_gone) = mpsc::channel(1);
+        let door = Door { snapshot: Arc::new(snapshot), sessions: Arc::clone(&sessions), observers: observers.clone(), alive };
+        let door = Arc::new(door);
+        let (stop, stopped) = watch::channel(false);
+        for (listener, address) in listeners.into_iter().zip(&addresses) {
+            tokio::spawn(accept_all(listener, Arc::clone(&door), stopped.clone()));
+            observers.emit(&Event::Listening { address });
+        }
+        drop((door, stopped));
+        loop {
+            match signals.next().await {
+                Signal::Stop => break,
+                Signal::ReopenFiles => observers.reopen(),
+                Signal::Reload => observers.emit(&Event::ReloadIgnored),
+            }
+        }
+        stop.send_replace(true);
+        observers.emit(&Event::DaemonStopping);
+        sessions.end_all(EndReason::Drain);
+        // Nothing is ever sent: the channel ends when the last connection has gone.
+        let _ = timeout(SESSIONS_TIMEOUT, all_gone.recv()).await;
+        Ok(())
+    })
+}

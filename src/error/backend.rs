@@ -1,0 +1,87 @@
+//! Why the backend could not be reached, or what it said that Postern cannot serve.
+
+use std::fmt;
+use std::io;
+
+use super::Reason;
+use crate::wire::FrameError;
+
+/// The cause of a login that failed behind Postern.
+#[derive(Debug)]
+pub enum BackendFailure {
+    /// Nobody listens, or the socket cannot be opened.
+    Unreachable(io::Error),
+    /// It accepted, and closed before it answered.
+    Closed,
+    /// It did not answer within `backend.connect_timeout`.
+    Silent,
+    /// The server's end of the socket runs as another user than `backend.require_peer`.
+    WrongPeer {
+        /// The user ID that was found.
+        found: u32,
+        /// The user ID that is required.
+        required: u32,
+    },
+    /// It asks for more than the certificate: the code of its Authentication message.
+    AsksForPassword(u32),
+    /// It said what no PostgreSQL says.
+    Protocol(FrameError),
+}
+
+impl BackendFailure {
+    /// The reason code.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Unreachable(_) | Self::Closed | Self::Silent | Self::WrongPeer { .. } => Reason::BackendUnreachable,
+            Self::AsksForPassword(_) => Reason::BackendRefused,
+            Self::Protocol(_) => Reason::BackendProtocol,
+        }
+    }
+
+    /// What the client reads as DETAIL: no path, no address, nothing that the network chose.
+    pub(super) const fn client_detail(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "The database server cannot be reached.",
+            Self::Closed => "The database server closed the connection before it answered.",
+            Self::Silent => "The database server did not answer in time.",
+            Self::WrongPeer { .. } => "The database server could not be verified.",
+            Self::AsksForPassword(_) => "The database server asks for a password that is not configured here.",
+            Self::Protocol(_) => "The database server sent an invalid answer.",
+        }
+    }
+}
+
+impl fmt::Display for BackendFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(error) => {
+                write!(f, "the backend cannot be reached: {error}; is PostgreSQL running, and is backend.host right?")
+            }
+            Self::Closed => write!(f, "the backend closed the connection before it answered; see PostgreSQL's own log"),
+            Self::Silent => write!(f, "the backend did not answer within backend.connect_timeout"),
+            Self::WrongPeer { found, required } => {
+                write!(f, "the backend's socket is served by uid {found}, backend.require_peer asks for uid {required}")
+            }
+            Self::AsksForPassword(code) => write!(
+                f,
+                "the backend asks for {}; give Postern's line in its pg_hba.conf the method peer or trust",
+                authentication_name(*code)
+            ),
+            Self::Protocol(error) => write!(f, "the backend sent {error}; is it PostgreSQL?"),
+        }
+    }
+}
+
+/// What an Authentication message with this code asks for
+/// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
+fn authentication_name(code: u32) -> &'static str {
+    match code {
+        2 => "Kerberos V5 authentication",
+        3 => "a cleartext password (method password, ldap, radius or pam)",
+        5 => "an MD5 password (method md5)",
+        7 | 8 => "GSSAPI authentication (method gss)",
+        9 => "SSPI authentication (method sspi)",
+        10..=12 => "a SCRAM password (method scram-sha-256)",
+        _ => "an authentication that is not known",
+    }
+}

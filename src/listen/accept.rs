@@ -1,0 +1,57 @@
+//! The accept loop: it never waits for a session, and outlives every error of accept(2).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::tcp::prepare;
+use crate::observe::Event;
+use crate::session::{self, Door};
+use crate::types::PeerAddress;
+
+/// The pause after an accept(2) that failed for want of descriptors or memory: long enough not to spin, short enough not to be felt.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Serves every connection of `listener` as a task of its own, until `stop` says so or its sender is gone.
+pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            // Both branches are cancel-safe: a connection is either returned or left in the queue.
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                // What fails here is a connection that has gone already.
+                if prepare(&stream).is_ok() {
+                    tokio::spawn(session::serve(stream, PeerAddress::new(address), Arc::clone(&door)));
+                }
+            }
+            Err(error) if belongs_to_connection(&error) => {}
+            Err(error) => {
+                door.observers.emit(&Event::AcceptFailed { error: &error });
+                sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// Errors of the connection that was to be accepted, not of the listener: accept(2) says to go on as if nothing had been.
+fn belongs_to_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::PermissionDenied
+    )
+}

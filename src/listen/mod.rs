@@ -1,0 +1,7 @@
+//! The sockets that clients connect to, and the loop that accepts from them.
+
+mod accept;
+mod tcp;
+
+pub use accept::accept_all;
+pub use tcp::{BindError, bind};

@@ -1,0 +1,67 @@
+//! TCP listeners, and what is set on every connection they accept.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+
+/// Connections that may wait to be accepted: bursts of logins must not run into SYN retries. The kernel caps it at
+/// net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+/// A peer that is silent for this long is asked whether it lives. With the three answers it may miss, a client whose host is gone is
+/// found dead in 40 seconds.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, error } = self;
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+            io::ErrorKind::AddrNotAvailable => "; no interface of this machine has this address",
+            _ => "",
+        };
+        write!(f, "listen: {address} cannot be bound: {error}{advice}")
+    }
+}
+
+/// Binds and listens. An IPv6 socket takes IPv6 alone, as PostgreSQL's (src/backend/libpq/pqcomm.c, ListenServerPort).
+///
+/// # Errors
+/// What the kernel said, with the address.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|error| BindError { address, error })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A port whose last connections linger in TIME_WAIT can be bound again; one that is listened on cannot.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Sets what every client's connection has: no delay for small messages, and keepalive, so that a client whose host has gone is
+/// noticed.
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}

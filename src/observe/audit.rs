@@ -1,0 +1,237 @@
+//! Event to audit record: which events leave one, and what it says.
+//!
+//! A record is one line of JSON, at most 64 KiB with its newline. What holds for every record (`v`, `boot`, `seq`, `prev`)
+//! is put around it by the thread that writes, so that the numbers follow the order of the lines.
+
+use std::time::SystemTime;
+
+use super::event::Event;
+use super::json::{Fields, Limits};
+use super::merge::{Kind, Merged};
+use super::report::{CancelReport, CertFacts, DecisionFacts, RefusalReport, SessionOpening, SessionReport, StartupFacts, TlsFacts, Trail};
+use crate::crypto::Sha256;
+use crate::types::PeerAddress;
+
+/// One record on its way to the writer.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// The fields between `seq` and `prev`.
+    pub body: String,
+    /// When it happened.
+    pub at: SystemTime,
+    /// What it may be merged with.
+    pub kind: Option<Kind>,
+}
+
+/// Where the next line goes in the chain of one process.
+#[derive(Debug)]
+pub(super) struct Chain {
+    boot: String,
+    seq: u64,
+    prev: Option<Sha256>,
+}
+
+/// Records that could not be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    /// How many.
+    pub count: u64,
+    /// When the first was lost.
+    pub first: SystemTime,
+    /// When the last was lost.
+    pub last: SystemTime,
+}
+
+impl Record {
+    /// The record of an event, or `None` for an event that is for the log alone.
+    pub(super) fn of(event: &Event<'_>, at: SystemTime) -> Option<Self> {
+        let kind = match event {
+            Event::ConnectionRefused(report) => Kind::of_refusal(report),
+            Event::CancelHandled(report) => Kind::of_cancel(report),
+            Event::DaemonStarted { .. } | Event::SessionStarted(_) | Event::SessionEnded(_) => None,
+            Event::Listening { .. }
+            | Event::AcceptFailed { .. }
+            | Event::DaemonStopping
+            | Event::ReloadIgnored
+            | Event::AuditFailed { .. }
+            | Event::AuditRecovered { .. } => return None,
+        };
+        Some(Self { body: body(at, |fields| describe(fields, event)), at, kind })
+    }
+
+    /// The record that stands for many.
+    pub(super) fn merged(merged: &Merged, at: SystemTime) -> Self {
+        let body = body(at, |fields| {
+            match merged.kind {
+                Kind::Refused(reason) => {
+                    fields.text("event", "connection.refused");
+                    fields.text("reason", reason.code());
+                }
+                Kind::Cancelled(result) => {
+                    fields.text("event", "cancel");
+                    fields.text("result", result.code());
+                }
+            }
+            fields.number("count", merged.count);
+            fields.moment("first", merged.first);
+            fields.moment("last", merged.last);
+        });
+        Self { body, at, kind: None }
+    }
+
+    /// The record that says how many are missing.
+    pub(super) fn gap(lost: &Lost, at: SystemTime) -> Self {
+        let body = body(at, |fields| {
+            fields.text("event", "audit.gap");
+            fields.number("lost", lost.count);
+            fields.moment("first", lost.first);
+            fields.moment("last", lost.last);
+        });
+        Self { body, at, kind: None }
+    }
+}
+
+impl Chain {
+    /// The chain of the process `boot`, before its first line.
+    pub(super) fn new(boot: String) -> Self {
+        Self { boot, seq: 0, prev: None }
+    }
+
+    /// The line that a body makes here, without its newline. The first line's `prev` is `null`.
+    pub(super) fn line(&self, body: &str) -> String {
+        let prev = self.prev.map_or_else(|| "null".to_owned(), |digest| format!("\"{digest}\""));
+        format!("{{\"v\":1,\"boot\":\"{}\",\"seq\":{},{body},\"prev\":{prev}}}", self.boot, self.seq)
+    }
+
+    /// A line was written. A line that could not be written leaves the chain as it is.
+    pub(super) fn advance(&mut self, line: &str) {
+        self.seq = self.seq.saturating_add(1);
+        self.prev = Some(Sha256::of(line.as_bytes()));
+    }
+}
+
+fn describe(fields: &mut Fields, event: &Event<'_>) {
+    match *event {
+        Event::DaemonStarted { version, listen, config, notices } => {
+            fields.text("event", "daemon.start");
+            fields.text("version", version);
+            fields.list("listen", listen);
+            fields.name("config", config.as_os_str().as_encoded_bytes());
+            fields.list("notices", notices);
+        }
+        Event::ConnectionRefused(report) => refused(fields, report),
+        Event::SessionStarted(opening) => started(fields, opening),
+        Event::SessionEnded(report) => ended(fields, report),
+        Event::CancelHandled(report) => cancelled(fields, report),
+        Event::Listening { .. }
+        | Event::AcceptFailed { .. }
+        | Event::DaemonStopping
+        | Event::ReloadIgnored
+        | Event::AuditFailed { .. }
+        | Event::AuditRecovered { .. } => {}
+    }
+}
+
+fn started(fields: &mut Fields, opening: &SessionOpening) {
+    fields.text("event", "session.start");
+    trail(fields, &opening.trail);
+    fields.millis("setup_ms", opening.setup);
+}
+
+fn refused(fields: &mut Fields, report: &RefusalReport) {
+    fields.text("event", "connection.refused");
+    trail(fields, &report.trail);
+    fields.text("reason", report.reason.code());
+    fields.maybe_text("sqlstate", report.sqlstate.as_deref());
+    fields.maybe_name("message", report.message.as_deref());
+    fields.text("detail", &report.detail);
+}
+
+fn ended(fields: &mut Fields, report: &SessionReport) {
+    fields.text("event", "session.end");
+    fields.text("session", &report.session.to_string());
+    fields.text("reason", report.reason.code());
+    fields.millis("duration_ms", report.duration);
+    fields.number("bytes_in", report.bytes_in);
+    fields.number("bytes_out", report.bytes_out);
+    fields.number("statements", report.statements);
+    fields.number("errors", report.errors);
+}
+
+fn cancelled(fields: &mut Fields, report: &CancelReport) {
+    fields.text("event", "cancel");
+    fields.maybe_text("session", report.target.map(|session| session.to_string()).as_deref());
+    client(fields, report.client);
+    fields.truth("encrypted", report.encrypted);
+    fields.maybe_name("cn", report.cn.as_deref());
+    fields.text("result", report.result.code());
+    fields.object("backend", report.pid, |fields, pid| fields.number("pid", pid));
+}
+
+fn trail(fields: &mut Fields, trail: &Trail) {
+    fields.text("session", &trail.session.to_string());
+    client(fields, trail.client);
+    fields.object("tls", trail.tls.as_ref(), |fields, tls: &TlsFacts| {
+        fields.text("version", "TLSv1.3");
+        fields.text("cipher", tls.cipher);
+        fields.text("group", tls.group);
+        fields.text("negotiation", tls.negotiation);
+        fields.maybe_name("sni", tls.sni.as_deref().map(str::as_bytes));
+    });
+    fields.object("cert", trail.cert.as_ref(), |fields, cert: &CertFacts| {
+        fields.name("subject", cert.subject.as_bytes());
+        fields.maybe_name("cn", cert.cn.as_deref());
+        fields.name("issuer", cert.issuer.as_bytes());
+        fields.text("serial", &cert.serial);
+        fields.text("sha256", &cert.sha256);
+        fields.second("not_after", cert.not_after);
+    });
+    fields.object("startup", trail.startup.as_ref(), |fields, startup: &StartupFacts| {
+        fields.name("user", &startup.user);
+        fields.name("database", &startup.database);
+        fields.maybe_name("application_name", startup.application_name.as_deref());
+        fields.maybe_text("replication", startup.replication);
+    });
+    fields.object("decision", trail.decision.as_ref(), |fields, decision: &DecisionFacts| {
+        fields.text("rule", &decision.rule);
+        fields.maybe_text("map", decision.map.as_deref());
+        fields.name("role", decision.role.as_bytes());
+    });
+    fields.object("backend", trail.backend_pid, |fields, pid| fields.number("pid", pid));
+}
+
+fn client(fields: &mut Fields, client: PeerAddress) {
+    fields.object("client", Some(client), |fields, client| {
+        fields.text("address", &client.ip().to_string());
+        fields.number("port", client.port());
+    });
+}
+
+/// The body with as much of each value as fits into a line.
+fn body(at: SystemTime, fill: impl Fn(&mut Fields)) -> String {
+    let write = |limits| {
+        let mut fields = Fields::new(limits);
+        fields.moment("time", at);
+        fill(&mut fields);
+        fields.finish()
+    };
+    let whole = write(GENEROUS);
+    if whole.len() <= BODY_LIMIT { whole } else { write(STRICT) }
+}
+
+/// A record's greatest length in bytes, with its newline (contract, section 4).
+#[cfg(test)]
+pub(super) const LINE_LIMIT: usize = 64 * 1024;
+
+/// What `v`, `boot`, `seq`, `prev` and the newline leave of a line: they take 190 bytes at most.
+const BODY_LIMIT: usize = 64 * 1024 - 256;
+
+/// Limits that no honest name reaches.
+const GENEROUS: Limits = Limits { text: 8 * 1024, items: 256 };
+
+/// Limits under which every record fits: one byte becomes at most six (`\u001b`) and two of hex, and no record has more than
+/// 14 texts, or two lists and two texts.
+const STRICT: Limits = Limits { text: 384, items: 8 };
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Event to log line, on standard error.
+//!
+//! Lines use PostgreSQL's own words and field names, so that what greps its log greps this one
+//! (src/backend/utils/init/postinit.c, PerformAuthentication; src/backend/libpq/auth.c, set_authn_id). The subscriber is a
+//! value of its own, set for the time of a line and never for the process: lines come from here alone, from any thread, and
+//! every value in them is escaped. A line is written by whoever emits it: who stops reading standard error stops the daemon.
+
+use std::io::{self, IsTerminal};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, dispatcher};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::event::Event;
+use super::merge::{Kind, Limiter};
+use super::phrase::{Asked, Authorized, Host, Named, SessionTime, Told};
+use super::report::{CancelReport, CancelResult, RefusalReport, SessionOpening, SessionReport};
+use super::text::{Escaped, Quoted, Word};
+use super::{LogFormat, LogLevel, LogSettings};
+use crate::error::{Blame, EndReason};
+
+/// A log. Clones write to the same place.
+#[derive(Clone)]
+pub(super) struct Log {
+    dispatch: Dispatch,
+    limiter: Arc<Mutex<Limiter>>,
+}
+
+/// Writes a line at a level that is known at run time only.
+macro_rules! say {
+    ($level:expr, $($line:tt)+) => {
+        match $level {
+            LogLevel::Error => tracing::error!($($line)+),
+            LogLevel::Warn => tracing::warn!($($line)+),
+            LogLevel::Info => tracing::info!($($line)+),
+            LogLevel::Debug => tracing::debug!($($line)+),
+            LogLevel::Trace => tracing::trace!($($line)+),
+        }
+    };
+}
+
+impl Log {
+    /// The log as configured, on standard error.
+    pub(super) fn to_stderr(settings: LogSettings) -> Self {
+        let json = match settings.format {
+            LogFormat::Auto => !io::stderr().is_terminal(),
+            LogFormat::Text => false,
+            LogFormat::Json => true,
+        };
+        Self::new(settings.level, json, io::stderr)
+    }
+
+    fn new(level: LogLevel, json: bool, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Self {
+        let builder = tracing_subscriber::fmt()
+            .with_max_level(filter(level))
+            .with_target(false)
+            .with_ansi(false)
+            .log_internal_errors(false) // it would report a closed standard error with eprintln!, which panics on one
+            .with_writer(writer);
+        let dispatch = if json {
+            Dispatch::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+        } else {
+            Dispatch::new(builder.finish())
+        };
+        Self { dispatch, limiter: Arc::new(Mutex::new(Limiter::new())) }
+    }
+
+    /// Writes the lines of an event, if any.
+    pub(super) fn emit(&self, event: &Event<'_>) {
+        dispatcher::with_default(&self.dispatch, || self.say(event));
+    }
+
+    fn say(&self, event: &Event<'_>) {
+        match *event {
+            Event::DaemonStarted { version, listen, config, notices } => {
+                let config = Quoted(config.as_os_str().as_encoded_bytes());
+                tracing::info!("postern {version} started: listen={} config={config}", Quoted(listen.join(", ").as_bytes()));
+                notices.iter().for_each(|notice| tracing::warn!("{}", Escaped(notice.as_bytes())));
+            }
+            Event::Listening { address } => tracing::info!("listening on {}", Escaped(address.as_bytes())),
+            Event::AcceptFailed { error } => tracing::error!("could not accept new connection: {error}"),
+            Event::ReloadIgnored => tracing::warn!("HUP ignored: this version reads its configuration at the start only; restart it"),
+            Event::DaemonStopping => tracing::info!("shutting down: no longer listening"),
+            Event::ConnectionRefused(report) => self.refused(report),
+            Event::SessionStarted(opening) => started(opening),
+            Event::SessionEnded(report) => ended(report),
+            Event::CancelHandled(report) => self.cancelled(report),
+            Event::AuditFailed { error } => tracing::error!("could not write to the audit trail: {}", Escaped(error.as_bytes())),
+            Event::AuditRecovered { lost } => tracing::warn!(lost, "the audit trail is written again: {lost} records are missing from it"),
+        }
+    }
+
+    fn refused(&self, report: &RefusalReport) {
+        let Some(left_out) = self.admits(Kind::of_refusal(report)) else { return };
+        let level = match report.reason.blame() {
+            Blame::Client => LogLevel::Info,
+            Blame::Policy => LogLevel::Warn,
+            Blame::Backend | Blame::Operator | Blame::Ourselves => LogLevel::Error,
+        };
+        say!(
+            level,
+            reason = %report.reason.code(),
+            sqlstate = report.sqlstate.as_deref().map(tracing::field::display),
+            session = %report.trail.session,
+            left_out,
+            "connection refused: {}{}{} detail={}",
+            Host(&report.trail),
+            Asked(&report.trail),
+            Told(report.message.as_deref()),
+            Quoted(report.detail.as_bytes()),
+        );
+    }
+
+    fn cancelled(&self, report: &CancelReport) {
+        let Some(left_out) = self.admits(Kind::of_cancel(report)) else { return };
+        let level = match report.result {
+            CancelResult::Forwarded | CancelResult::UnknownKey | CancelResult::Malformed => LogLevel::Info,
+            CancelResult::IdentityMismatch | CancelResult::Denied | CancelResult::BackendUnreachable => LogLevel::Warn,
+        };
+        say!(
+            level,
+            session = report.target.map(tracing::field::display),
+            pid = report.pid,
+            left_out,
+            "cancel request: result={} host={} port={} encrypted={}{}",
+            report.result.code(),
+            report.client.ip(),
+            report.client.port(),
+            report.encrypted,
+            Named("cn", report.cn.as_deref()),
+        );
+    }
+
+    /// Whether a line is written, and after how many that were not. `None` as a kind is always written.
+    fn admits(&self, kind: Option<Kind>) -> Option<Option<u64>> {
+        let Some(kind) = kind else { return Some(None) };
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let left_out = limiter.admits(kind, Instant::now(), SystemTime::now())?;
+        Some((left_out > 0).then_some(left_out))
+    }
+}
+
+fn started(opening: &SessionOpening) {
+    let trail = &opening.trail;
+    let session = trail.session;
+    tracing::info!(%session, "connection received: {}", Host(trail));
+    if let (Some(cert), Some(decision)) = (&trail.cert, &trail.decision) {
+        let identity = Quoted(cert.subject.as_bytes());
+        tracing::info!(%session, "connection authenticated: identity={identity} method=cert ({})", Escaped(decision.rule.as_bytes()));
+    }
+    tracing::info!(%session, pid = trail.backend_pid, "{}", Authorized(trail));
+}
+
+fn ended(report: &SessionReport) {
+    let level = match report.reason {
+        EndReason::Internal => LogLevel::Error,
+        EndReason::BackendLost | EndReason::Protocol | EndReason::AuditUnavailable => LogLevel::Warn,
+        EndReason::Client
+        | EndReason::Backend
+        | EndReason::Revoked
+        | EndReason::Expired
+        | EndReason::Policy
+        | EndReason::Idle
+        | EndReason::Lifetime
+        | EndReason::Killed
+        | EndReason::Drain
+        | EndReason::ClientLost => LogLevel::Info,
+    };
+    say!(
+        level,
+        reason = %report.reason.code(),
+        session = %report.session,
+        "disconnection: session time: {} user={} database={} host={} port={}",
+        SessionTime(report.duration),
+        Word(report.role.as_bytes()),
+        Word(&report.database),
+        report.client.ip(),
+        report.client.port(),
+    );
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The two answers of the policy. A `Grant` is permission as a value: only `Policy::authorize` makes one, and connecting to the
+//! backend spends it.
+
+use crate::error::Reason;
+use crate::types::RoleName;
+
+/// Proof that a rule admits the client as `role`.
+#[derive(Debug)]
+#[must_use]
+pub struct Grant {
+    role: RoleName,
+    rule: Box<str>,
+}
+
+impl Grant {
+    pub(super) fn new(role: RoleName, rule: Box<str>) -> Self {
+        Self { role, rule }
+    }
+
+    /// The role the session will be, and the one name that is sent to the backend.
+    pub fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    /// The rule that admitted it, as the operator knows it.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+}
+
+/// A refusal: why, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    cause: Cause,
+    rule: Option<Box<str>>,
+}
+
+/// Why the policy refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No rule matches.
+    NoMatch,
+    /// The rule says `reject`.
+    Rejected,
+    /// The rule asks for a certificate and the client sent none.
+    NoCertificate,
+    /// The certificate has no name that the rule could use; the text is for the operator.
+    UnusableName(String),
+    /// The certificate's name is not the requested role.
+    NameDiffers,
+}
+
+impl Denial {
+    pub(super) fn new(cause: Cause, rule: Option<Box<str>>) -> Self {
+        Self { cause, rule }
+    }
+
+    /// Why.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// The rule that decided; none where no rule matched.
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
+    }
+
+    /// The reason code.
+    pub const fn reason(&self) -> Reason {
+        match self.cause {
+            Cause::NoMatch => Reason::HbaNoMatch,
+            Cause::Rejected => Reason::HbaReject,
+            Cause::NoCertificate => Reason::NoCertificate,
+            Cause::UnusableName(_) | Cause::NameDiffers => Reason::Identity,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Leaving a client so that the last words reach it.
+//!
+//! A socket that is closed with unread bytes answers with RST, and an RST makes the peer forget what it has received: so the last
+//! message is flushed, our side is closed, and what still comes is read and dropped, for a bounded time and a bounded amount.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::Transport;
+use super::startup::Encrypted;
+
+/// How long the last words may take to be taken.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long what still comes is read and dropped.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of it.
+const DRAIN_LIMIT: u64 = 256 * 1024;
+
+/// Sends the last words in the clear, if there are any, and FIN.
+pub(super) async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_words: &[u8]) {
+    let _ = timeout(FLUSH_TIMEOUT, say(&mut stream, last_words)).await;
+    drain(&mut stream).await;
+}
+
+/// Sends the last words inside TLS, if there are any, then close_notify and FIN.
+pub(super) async fn part_encrypted<S: Transport>(mut stream: Encrypted<S>, last_words: &[u8]) {
+    let _ = timeout(FLUSH_TIMEOUT, say(&mut stream, last_words)).await;
+    drain(stream.get_mut().0).await;
+}
+
+/// Sends FIN without close_notify: the peer can tell that something is missing.
+pub(super) async fn part_mute<S: Transport>(mut stream: Encrypted<S>) {
+    part(stream.get_mut().0, b"").await;
+}
+
+async fn say<S: AsyncWrite + Unpin>(stream: &mut S, last_words: &[u8]) {
+    if stream.write_all(last_words).await.is_ok() {
+        let _ = stream.shutdown().await;
+    }
+}
+
+async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
+    let dropped = async { tokio::io::copy(&mut stream.take(DRAIN_LIMIT), &mut tokio::io::sink()).await };
+    let _ = timeout(DRAIN_TIMEOUT, dropped).await;
+}

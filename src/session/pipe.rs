@@ -1,0 +1,102 @@
+//! A session as a task of its own: the relay, and what is done when it is over.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::Instant;
+
+use super::Transport;
+use super::arrival::Door;
+use super::closing::{part_encrypted, part_mute};
+use super::login::Connected;
+use super::registry::Registration;
+use super::relay::{Finish, Parting, Relay};
+use super::startup::Encrypted;
+use crate::backend::{BackendStream, forward_cancel};
+use crate::observe::{Event, SessionReport, Trail};
+use crate::types::RoleName;
+
+/// The relay of a client's TLS connection and a backend's socket.
+type Pipe<S> = Relay<Encrypted<S>, BackendStream>;
+
+/// What is left to do and to say when the relay is over.
+struct Tail {
+    door: Arc<Door>,
+    registration: Registration,
+    role: RoleName,
+    trail: Trail,
+    started: Instant,
+}
+
+/// The task of a session: small, because there are as many as sessions.
+struct Session<S> {
+    pipe: Option<Pipe<S>>,
+    tail: Option<Box<Tail>>,
+}
+
+impl<S: Transport> Connected<S> {
+    /// Lets the session run as a task of its own.
+    pub(super) fn pipe(self) {
+        let Self { stream, backend, registration, role, greeting, early, arrival } = self;
+        let super::Arrival { door, trail, .. } = *arrival;
+        let pipe = Relay::new(stream, backend, Arc::clone(registration.session()), greeting, &early);
+        let tail = Tail { door, registration, role, trail, started: Instant::now() };
+        tokio::spawn(Session { pipe: Some(pipe), tail: Some(Box::new(tail)) });
+    }
+}
+
+impl<S: Transport> Future for Session<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pipe) = &mut self.pipe else { return Poll::Ready(()) };
+        let finish = ready!(Pin::new(pipe).poll(cx));
+        if let (Some(pipe), Some(tail)) = (self.pipe.take(), self.tail.take()) {
+            tokio::spawn(tail.close(pipe, finish));
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Tail {
+    /// Records the end, then leaves both sides: the client with its last message, the backend with nothing to do for nobody.
+    async fn close<S: Transport>(self: Box<Self>, pipe: Pipe<S>, finish: Finish) {
+        let Self { door, registration, role, trail, started } = *self;
+        let traffic = pipe.traffic();
+        let (client, backend) = pipe.into_streams();
+        let startup = trail.startup.as_ref();
+        door.observers.emit(&Event::SessionEnded(&SessionReport {
+            session: trail.session,
+            client: trail.client,
+            role,
+            database: startup.map(|startup| startup.database.clone()).unwrap_or_default(),
+            reason: finish.reason,
+            duration: started.elapsed(),
+            bytes_in: traffic.bytes_in,
+            bytes_out: traffic.bytes_out,
+            statements: traffic.statements,
+            errors: traffic.errors,
+        }));
+        let leave_client = async {
+            match finish.parting {
+                Parting::Orderly => {
+                    let last_words = finish.reason.farewell().map(|response| response.encode()).unwrap_or_default();
+                    part_encrypted(client, &last_words).await;
+                }
+                Parting::Mute => part_mute(client).await,
+            }
+        };
+        let leave_backend = async {
+            if finish.cancel
+                && let Some(request) = registration.session().cancel()
+            {
+                // A failure leaves the backend at its work until it writes: nothing more can be done about it from here.
+                let _ = forward_cancel(door.snapshot.backend(), request).await;
+            }
+            drop(backend);
+        };
+        tokio::join!(leave_client, leave_backend);
+    }
+}

@@ -1,0 +1,133 @@
+//! The sessions that are alive: whom a CancelRequest may reach, and how one is told to end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+
+use crate::crypto::secrets_equal;
+use crate::error::EndReason;
+use crate::identity::ClientIdentity;
+use crate::types::SessionId;
+use crate::wire::CancelRequest;
+
+/// A live session, as others see it.
+#[derive(Debug)]
+pub struct LiveSession {
+    id: SessionId,
+    identity: ClientIdentity,
+    /// What the backend gave the client to cancel with; `None` if it gave nothing usable.
+    cancel: Option<CancelRequest>,
+    order: OnceLock<EndReason>,
+    waker: AtomicWaker,
+}
+
+impl LiveSession {
+    /// Its name in log and audit.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The request that cancels what it is doing.
+    pub fn cancel(&self) -> Option<&CancelRequest> {
+        self.cancel.as_ref()
+    }
+
+    /// Whether a certificate's name is the name that this session was admitted by, whichever certificate carries it.
+    pub fn is_of(&self, identity: &ClientIdentity) -> bool {
+        match (self.identity.common_name(), identity.common_name()) {
+            (Ok(own), Ok(other)) => own.as_bytes() == other.as_bytes(),
+            _ => false,
+        }
+    }
+
+    /// Tells it to end. The first order stands.
+    pub fn end(&self, reason: EndReason) {
+        let _ = self.order.set(reason);
+        self.waker.wake();
+    }
+
+    /// The order to end, if there is one; `waker` is woken when one comes.
+    pub(super) fn order(&self, waker: &Waker) -> Option<EndReason> {
+        self.waker.register(waker);
+        self.order.get().copied()
+    }
+}
+
+/// All live sessions.
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    live: HashMap<SessionId, Arc<LiveSession>>,
+    by_pid: HashMap<u32, Arc<LiveSession>>,
+    /// No session begins any more.
+    closing: bool,
+}
+
+impl Sessions {
+    /// Enters a session; it is left by dropping the registration. `None` once [`Sessions::end_all`] was called.
+    pub fn register(self: &Arc<Self>, id: SessionId, identity: ClientIdentity, cancel: Option<CancelRequest>) -> Option<Registration> {
+        let session = Arc::new(LiveSession { id, identity, cancel, order: OnceLock::new(), waker: AtomicWaker::new() });
+        let mut state = self.lock();
+        if state.closing {
+            return None;
+        }
+        if let Some(request) = &session.cancel {
+            state.by_pid.insert(request.pid, Arc::clone(&session));
+        }
+        state.live.insert(id, Arc::clone(&session));
+        Some(Registration { sessions: Arc::clone(self), session })
+    }
+
+    /// The session whose process and key a CancelRequest names. The key's comparison takes the same time wherever it differs.
+    pub fn find(&self, request: &CancelRequest) -> Option<Arc<LiveSession>> {
+        let session = self.lock().by_pid.get(&request.pid).cloned()?;
+        let key = &session.cancel.as_ref()?.key;
+        secrets_equal(key.as_bytes(), request.key.as_bytes()).then_some(session)
+    }
+
+    /// Tells every session to end, and admits no further one.
+    pub fn end_all(&self, reason: EndReason) {
+        let sessions: Vec<_> = {
+            let mut state = self.lock();
+            state.closing = true;
+            state.live.values().cloned().collect()
+        };
+        sessions.iter().for_each(|session| session.end(reason));
+    }
+
+    /// No code between lock and unlock can panic half-way through a change, so a poisoned lock holds a sound state.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's place among the live ones.
+#[derive(Debug)]
+pub struct Registration {
+    sessions: Arc<Sessions>,
+    session: Arc<LiveSession>,
+}
+
+impl Registration {
+    /// The session.
+    pub fn session(&self) -> &Arc<LiveSession> {
+        &self.session
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.sessions.lock();
+        state.live.remove(&self.session.id);
+        // The backend may have given the process ID to a newer session already.
+        if let Some(request) = &self.session.cancel
+            && state.by_pid.get(&request.pid).is_some_and(|entry| Arc::ptr_eq(entry, &self.session))
+        {
+            state.by_pid.remove(&request.pid);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The pipe: bytes both ways, with bounded memory, between two streams that may each stop, end or break at any byte.
+//!
+//! Nothing is copied but what the other side does not take at once, and nothing is held while nothing flows: one scratch buffer per
+//! worker thread serves all sessions. The relay knows where messages end, so that a session can be ended between two of them.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::registry::LiveSession;
+use crate::error::EndReason;
+use crate::wire::{BackendScanner, FrontendScanner};
+
+/// The time an ordered end waits for a message boundary; after it the connection closes without a message.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(4);
+/// How much is read at once, and the most that is held for a side that does not take it.
+const SCRATCH_SIZE: usize = 64 * 1024;
+
+thread_local! {
+    /// Bytes on their way, for the length of one poll: memory by worker, not by session.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_SIZE].into());
+}
+
+/// A session's two streams and what is known of the conversation. Resolves when the conversation is over; the streams are then
+/// taken with [`Relay::into_streams`] to be closed.
+pub(super) struct Relay<C, B> {
+    client: C,
+    backend: B,
+    frontend: FrontendScanner,
+    answers: BackendScanner,
+    up: Flow,
+    down: Flow,
+    live: Arc<LiveSession>,
+    ending: Option<Ending>,
+    /// The client sent a length that cannot be; nothing behind it was forwarded.
+    violated: bool,
+}
+
+/// How a conversation was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Finish {
+    /// Why.
+    pub reason: EndReason,
+    /// How the client is left.
+    pub parting: Parting,
+    /// Whether the backend is at work for nobody.
+    pub cancel: bool,
+}
+
+/// How the client is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// At a message boundary: the reason's last message, if it has one, then close_notify and FIN.
+    Orderly,
+    /// Inside a message, or with nobody there: FIN alone, so that nothing looks complete.
+    Mute,
+}
+
+/// What passed, for the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traffic {
+    /// Bytes from the client to the backend.
+    pub bytes_in: u64,
+    /// Bytes from the backend to the client.
+    pub bytes_out: u64,
+    /// Statements that the backend completed.
+    pub statements: u64,
+    /// ErrorResponses of the backend.
+    pub errors: u64,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Flow {
+    /// What was read and not yet taken by the other side.
+    pending: Vec<u8>,
+    /// How much of it has been taken.
+    taken: usize,
+    /// The other side may hold encrypted bytes that its socket has not taken.
+    unflushed: bool,
+    /// The source has ended.
+    ended: bool,
+    /// The sink takes nothing any more: what comes is dropped.
+    broken: bool,
+    bytes: u64,
+}
+
+/// An ordered end on its way.
+struct Ending {
+    reason: EndReason,
+    deadline: Pin<Box<Sleep>>,
+    /// The last bytes before the farewell have been cut at a message boundary.
+    cut: bool,
+}
+
+impl<C, B> Relay<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    /// A relay for a session that has logged in. `greeting` ends with the first ReadyForQuery and is the client's first read;
+    /// `early` is what the backend sent behind it.
+    pub(super) fn new(client: C, backend: B, live: Arc<LiveSession>, greeting: Vec<u8>, early: &[u8]) -> Self {
+        let mut frontend = FrontendScanner::default();
+        let mut answers = BackendScanner::after_login();
+        let mut down = Flow { pending: greeting, ..Flow::default() };
+        match answers.feed(early, &mut frontend) {
+            Ok(_) => down.pending.extend_from_slice(early),
+            Err(_) => down.ended = true,
+        }
+        down.bytes = length(&down.pending);
+        Self { client, backend, frontend, answers, up: Flow::default(), down, live, ending: None, violated: false }
+    }
+
+    /// What has passed.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            bytes_in: self.up.bytes,
+            bytes_out: self.down.bytes,
+            statements: self.answers.statements(),
+            errors: self.answers.errors(),
+        }
+    }
+
+    /// The streams, client first.
+    pub(super) fn into_streams(self) -> (C, B) {
+        (self.client, self.backend)
+    }
+
+    /// Whether the backend is working on something.
+    fn is_running(&self) -> bool {
+        self.answers.ready().is_none() || !self.frontend.is_answered()
+    }
+
+    fn finish(&self, reason: EndReason, parting: Parting) -> Finish {
+        let gone = matches!(reason, EndReason::Backend | EndReason::BackendLost | EndReason::Client);
+        Finish { reason, parting, cancel: !gone && self.is_running() }
+    }
+
+    /// Client to backend, until one of them has to be waited for.
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
+        loop {
+            if ready!(self.up.poll_drain(&mut self.backend, cx)).is_err() {
+                self.up.broken = true;
+            }
+            if self.up.ended {
+                ready!(Pin::new(&mut self.backend).poll_shutdown(cx)).ok();
+                return Poll::Pending;
+            }
+            let step = SCRATCH.with_borrow_mut(|scratch| {
+                let mut chunk = match ready!(poll_chunk(&mut self.client, scratch, cx)) {
+                    Ok(chunk) => chunk,
+                    // No close_notify: the bytes so far are whole and authentic, and PostgreSQL would run what they ask. Where a write
+                    // has failed before, it is what a reset looks like.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !self.down.broken => &[],
+                    Err(_) => return Poll::Ready(Err(self.finish(EndReason::ClientLost, Parting::Mute))),
+                };
+                if let Err(fault) = self.frontend.feed(chunk) {
+                    // As PostgreSQL, which answers what came before, logs "invalid message length" and closes
+                    // (src/backend/libpq/pqcomm.c, pq_getmessage).
+                    chunk = chunk.get(..fault.sound).unwrap_or(&[]);
+                    self.violated = true;
+                }
+                self.up.ended = chunk.is_empty() || self.violated;
+                self.up.bytes = self.up.bytes.saturating_add(length(chunk));
+                self.up.send(&mut self.backend, chunk, cx);
+                Poll::Ready(Ok(()))
+            });
+            if let Err(finish) = ready!(step) {
+                return Poll::Ready(finish);
+            }
+        }
+    }
+
+    /// Backend to client, until one of them has to be waited for.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
+        loop {
+            if ready!(self.down.poll_drain(&mut self.client, cx)).is_err() {
+                self.down.broken = true;
+            }
+            if self.down.broken && !self.said_goodbye() {
+                return Poll::Pending;
+            }
+            if let Some(ending) = &self.ending
+                && (ending.cut || self.answers.at_boundary())
+            {
+                return Poll::Ready(self.finish(ending.reason, Parting::Orderly));
+            }
+            if self.down.ended {
+                return Poll::Ready(self.backend_ended());
+            }
+            let step = SCRATCH.with_borrow_mut(|scratch| {
+                // A backend that resets has ended, like one that closes.
+                let mut chunk = ready!(poll_chunk(&mut self.backend, scratch, cx)).unwrap_or(&[]);
+                self.down.ended = chunk.is_empty();
+                let Ok(boundary) = self.answers.feed(chunk, &mut self.frontend) else {
+                    return Poll::Ready(Err(self.finish(EndReason::Protocol, Parting::Mute)));
+                };
+                if let Some(ending) = &mut self.ending
+                    && boundary > 0
+                {
+                    ending.cut = true;
+                    chunk = chunk.get(..boundary).unwrap_or(chunk);
+                }
+                self.down.bytes = self.down.bytes.saturating_add(length(chunk));
+                self.down.send(&mut self.client, chunk, cx);
+                Poll::Ready(Ok(()))
+            });
+            if let Err(finish) = ready!(step) {
+                return Poll::Ready(finish);
+            }
+        }
+    }
+
+    /// A client that cannot be written to is lost, unless it has said goodbye: then what it asked for is still carried out, and
+    /// nobody reads the answers.
+    fn poll_unwritable(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
+        if !self.said_goodbye()
+            && let Poll::Ready(finish) = self.poll_up(cx)
+        {
+            return Poll::Ready(finish);
+        }
+        if self.said_goodbye() { self.poll_down(cx) } else { Poll::Ready(self.finish(EndReason::ClientLost, Parting::Mute)) }
+    }
+
+    /// Whether the client ended its side, by Terminate or by closing it.
+    fn said_goodbye(&self) -> bool {
+        self.up.ended || self.frontend.is_terminated()
+    }
+
+    /// The backend's end means what went before it: a goodbye, its own FATAL, or neither.
+    fn backend_ended(&self) -> Finish {
+        if self.violated {
+            self.finish(EndReason::Protocol, Parting::Orderly)
+        } else if self.said_goodbye() {
+            self.finish(EndReason::Client, Parting::Orderly)
+        } else if !self.answers.at_boundary() {
+            self.finish(EndReason::BackendLost, Parting::Mute)
+        } else if self.answers.ended_with_error() {
+            self.finish(EndReason::Backend, Parting::Orderly)
+        } else {
+            self.finish(EndReason::BackendLost, Parting::Orderly)
+        }
+    }
+}
+
+impl<C, B> Future for Relay<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = Finish;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finish> {
+        let relay = &mut *self;
+        if relay.ending.is_none()
+            && let Some(reason) = relay.live.order(cx.waker())
+        {
+            relay.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
+        }
+        if let Poll::Ready(finish) = relay.poll_down(cx) {
+            return Poll::Ready(finish);
+        }
+        match &mut relay.ending {
+            // From the order on nothing of the client's is read.
+            Some(ending) => {
+                let reason = ending.reason;
+                if !relay.down.broken {
+                    ready!(ending.deadline.as_mut().poll(cx));
+                }
+                Poll::Ready(relay.finish(reason, Parting::Mute))
+            }
+            None if relay.down.broken => relay.poll_unwritable(cx),
+            None => relay.poll_up(cx),
+        }
+    }
+}
+
+impl Flow {
+    /// Hands over what is pending, down to the socket.
+    fn poll_drain<W: AsyncWrite + Unpin>(&mut self, sink: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.pending.get(self.taken..)
+            && !rest.is_empty()
+            && !self.broken
+        {
+            match ready!(Pin::new(&mut *sink).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.taken = self.taken.saturating_add(count),
+            }
+            self.unflushed = true;
+        }
+        if self.taken > 0 || self.broken {
+            self.pending = Vec::new();
+            self.taken = 0;
+        }
+        if self.unflushed && !self.broken {
+            ready!(Pin::new(sink).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands over a chunk; what is not taken at once is kept.
+    fn send<W: AsyncWrite + Unpin>(&mut self, sink: &mut W, chunk: &[u8], cx: &mut Context<'_>) {
+        let mut rest = chunk;
+        while !rest.is_empty() && !self.broken {
+            match Pin::new(&mut *sink).poll_write(cx, rest) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.unflushed = true;
+                    rest = rest.get(count..).unwrap_or(&[]);
+                }
+                Poll::Ready(_) => self.broken = true,
+                Poll::Pending => break,
+            }
+        }
+        if !self.broken {
+            self.pending.extend_from_slice(rest);
+        }
+    }
+}
+
+fn poll_chunk<'a, R: AsyncRead + Unpin>(source: &mut R, scratch: &'a mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<&'a [u8]>> {
+    let mut buffer = ReadBuf::new(scratch);
+    ready!(Pin::new(source).poll_read(cx, &mut buffer))?;
+    let filled = buffer.filled().len();
+    Poll::Ready(Ok(scratch.get(..filled).unwrap_or(&[])))
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Words that every floor shares: names as PostgreSQL knows them, where a peer is, which session is meant.
+//!
+//! Text from outside becomes one of these types at the edge; after that nobody checks it again.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use ulid::Ulid;
+
+/// The longest name PostgreSQL keeps, in bytes: `NAMEDATALEN - 1` (src/include/pg_config_manual.h).
+pub const MAX_NAME_LENGTH: usize = 63;
+
+/// A role's name as the backend will see it: 1 to 63 bytes, no NUL, in no particular encoding.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoleName(Box<[u8]>);
+
+/// A database's name as the backend will see it: 1 to 63 bytes, no NUL, in no particular encoding.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DatabaseName(Box<[u8]>);
+
+macro_rules! name_type {
+    ($name:ident) => {
+        impl $name {
+            /// The name, cut to 63 bytes as PostgreSQL cuts it before any comparison
+            /// (src/backend/tcop/backend_startup.c, ProcessStartupPacket). `None` if it is empty or holds a NUL.
+            pub fn truncated(bytes: &[u8]) -> Option<Self> {
+                let kept = bytes.get(..MAX_NAME_LENGTH).unwrap_or(bytes);
+                (!kept.is_empty() && !kept.contains(&0)).then(|| Self(kept.into()))
+            }
+
+            /// The name's bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0.escape_ascii(), f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "\"{self}\"")
+            }
+        }
+    };
+}
+
+name_type!(RoleName);
+name_type!(DatabaseName);
+
+/// One connection's name in log and audit, unique over time (a ULID).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(Ulid);
+
+impl SessionId {
+    /// A new one: the time of the call and 80 random bits.
+    pub fn generate() -> Self {
+        Self(Ulid::generate())
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Where a client is, as rules and records see it. An IPv4 address that came through an IPv6 socket is IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(SocketAddr);
+
+impl PeerAddress {
+    /// The address in its canonical form.
+    pub fn new(address: SocketAddr) -> Self {
+        Self(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
+    /// The IP address.
+    pub fn ip(&self) -> IpAddr {
+        self.0.ip()
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.0.port()
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_to_63_bytes_and_never_empty() {
+        assert_eq!(RoleName::truncated(&[b'a'; 80]).map(|name| name.as_bytes().len()), Some(63));
+        assert_eq!(RoleName::truncated(b""), None);
+        assert_eq!(RoleName::truncated(b"a\0b"), None);
+    }
+
+    #[test]
+    fn a_name_shows_control_bytes_escaped() {
+        let name = RoleName::truncated(b"a\nb\x1b\xff");
+        assert_eq!(name.map(|name| name.to_string()).as_deref(), Some(r"a\nb\x1b\xff"));
+    }
+}

@@ -1,0 +1,41 @@
+//! The SQLSTATE codes that Postern itself sends, by PostgreSQL's condition names (src/backend/utils/errcodes.txt).
+
+use std::fmt;
+
+/// A five-character SQLSTATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SqlState(&'static str);
+
+impl SqlState {
+    /// `protocol_violation`
+    pub const PROTOCOL_VIOLATION: Self = Self("08P01");
+    /// `connection_failure`
+    pub const CONNECTION_FAILURE: Self = Self("08006");
+    /// `feature_not_supported`
+    pub const FEATURE_NOT_SUPPORTED: Self = Self("0A000");
+    /// `invalid_parameter_value`
+    pub const INVALID_PARAMETER_VALUE: Self = Self("22023");
+    /// `invalid_authorization_specification`
+    pub const INVALID_AUTHORIZATION_SPECIFICATION: Self = Self("28000");
+    /// `disk_full`
+    pub const DISK_FULL: Self = Self("53100");
+    /// `admin_shutdown`
+    pub const ADMIN_SHUTDOWN: Self = Self("57P01");
+    /// `idle_session_timeout`
+    pub const IDLE_SESSION_TIMEOUT: Self = Self("57P05");
+    /// `cannot_connect_now`
+    pub const CANNOT_CONNECT_NOW: Self = Self("57P03");
+    /// `internal_error`
+    pub const INTERNAL_ERROR: Self = Self("XX000");
+
+    /// The five characters.
+    pub const fn code(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Display for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
