@@ -22,7 +22,7 @@ fn a_session_leaves_its_beginning_and_its_end() {
     let start = postern.wait_for_record(|record| record["event"] == "session.start");
     assert_eq!(start["session"], end["session"]);
     assert_eq!((&start["client"]["address"], &start["client"]["port"]), (&"127.0.0.1".into(), &port.into()));
-    assert_eq!((&start["tls"]["version"], &start["tls"]["negotiation"]), (&"TLSv1.3".into(), &"requested".into()));
+    assert_eq!((&start["tls"]["version"], &start["tls"]["negotiation"]), (&"TLSv1.3".into(), &"postgres".into()));
     assert_eq!((&start["cert"]["cn"], &start["cert"]["subject"]), (&"alice".into(), &"CN=alice".into()));
     assert_eq!(start["cert"]["issuer"], "CN=client-ca");
     assert_eq!((&start["startup"]["user"], &start["startup"]["database"]), (&"alice".into(), &"postgres".into()));
@@ -36,7 +36,7 @@ fn a_session_leaves_its_beginning_and_its_end() {
 fn the_beginning_is_written_before_the_client_is_ready() {
     let file = crate::harness::postgres::private_dir();
     let file = file.path().join("audit.jsonl");
-    let world = World::configured(|config| config.with(&format!("audit: {{ file: {} }}", file.display())));
+    let world = World::configured(|config| config.audit_file(&file));
     let _session = world.log_in();
     assert!(fs::read_to_string(&file).unwrap().contains("\"session.start\""));
 }
@@ -230,9 +230,8 @@ fn a_trail_in_a_file_goes_on_where_it_was() {
     let dir = crate::harness::postgres::private_dir();
     let file = dir.path().join("audit.jsonl");
     fs::write(&file, "a torn line").unwrap();
-    let audit = format!("audit: {{ file: {} }}", file.display());
     for boots in 1..=2 {
-        let world = World::configured(|config| config.with(&audit));
+        let world = World::configured(|config| config.audit_file(&file));
         world.log_in();
         drop(world);
         let text = fs::read_to_string(&file).unwrap();

@@ -22,6 +22,7 @@ pub struct Config {
     certificates: Arc<TempDir>,
     with_crl: bool,
     backend: String,
+    audit_file: Option<PathBuf>,
     more: String,
 }
 
@@ -59,6 +60,7 @@ impl Config {
             certificates: Arc::new(dir),
             with_crl: false,
             backend: format!("{{ host: {}, port: {port} }}", socket_dir.display()),
+            audit_file: None,
             more: String::new(),
         }
     }
@@ -79,6 +81,12 @@ impl Config {
     pub fn backend(mut self, yaml: &str) -> Self {
         self.backend = yaml.to_owned();
         self
+    }
+
+    /// The trail goes to a file: the test reads it there, the harness sees nothing of it.
+    pub fn audit_file(mut self, path: &Path) -> Self {
+        self.audit_file = Some(path.to_owned());
+        self.with(&format!("audit: {{ file: {} }}", path.display()))
     }
 
     /// The folder of the certificate files, which is also the configuration's.
@@ -113,7 +121,12 @@ impl Daemon {
         let mut config = config.clone();
         for _ in 0..3 {
             let daemon = Self::spawn(&config);
-            if daemon.find(Duration::from_secs(20), |record| record["event"] == "daemon.start").is_some() {
+            let patience = Duration::from_secs(20);
+            let started = match &config.audit_file {
+                None => daemon.find(patience, |record| record["event"] == "daemon.start").is_some(),
+                Some(_) => daemon.said.wait(patience, |lines| lines.log.contains("listening on").then_some(())).is_some(),
+            };
+            if started {
                 return daemon;
             }
             let log = daemon.log();

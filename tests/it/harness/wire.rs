@@ -197,8 +197,13 @@ impl Wire {
         self.start_tls_with(options.connection())
     }
 
-    pub fn start_tls_with(&mut self, connection: ClientConnection) -> Result<(), End> {
+    pub fn start_tls_with(&mut self, mut connection: ClientConnection) -> Result<(), End> {
+        // What came along with the `S` belongs to TLS.
+        let early = std::mem::take(&mut self.received);
+        connection.read_tls(&mut early.as_slice()).unwrap();
+        let judged = connection.process_new_packets().map(drop).map_err(|error| end_of_tls(&error));
         self.tls = Some(Box::new(connection));
+        judged?;
         while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             self.flush();
             self.receive()?;
@@ -347,6 +352,9 @@ impl Wire {
     fn receive_tls(&mut self) -> Result<(), End> {
         let deadline = Instant::now() + self.patience;
         let tls = self.tls.as_mut().unwrap();
+        if tls.process_new_packets().is_ok_and(|state| state.peer_has_closed()) {
+            return Err(End::Closed);
+        }
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -474,6 +482,13 @@ fn end_of(error: &std::io::Error) -> End {
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => End::Reset,
         ErrorKind::UnexpectedEof => End::Fin,
         _ => End::Broken(error.to_string()),
+    }
+}
+
+fn end_of_tls(error: &rustls::Error) -> End {
+    match error {
+        rustls::Error::AlertReceived(description) => End::Alert(*description),
+        error => End::Broken(error.to_string()),
     }
 }
 
