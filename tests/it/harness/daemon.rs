@@ -29,7 +29,6 @@ pub struct Config {
 /// A running daemon.
 pub struct Daemon {
     pub port: u16,
-    dir: TempDir,
     process: Option<Child>,
     said: Arc<Said>,
     readers: Vec<JoinHandle<()>>,
@@ -154,7 +153,7 @@ impl Daemon {
             lines.log.push('\n');
         });
         let port = config.listen.port();
-        Self { port, dir: private_dir(), process: Some(process), said, readers: vec![audit, log] }
+        Self { port, process: Some(process), said, readers: vec![audit, log] }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -163,11 +162,6 @@ impl Daemon {
 
     pub fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().id()
-    }
-
-    /// A folder of this daemon's, gone when it is.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     /// The lines of the audit trail so far, as they stand there.
@@ -189,13 +183,6 @@ impl Daemon {
         self.find(Duration::from_secs(20), predicate).unwrap_or_else(|| {
             panic!("no such record among these:\n{}\nthe log says:\n{}", self.audit_lines().join("\n"), self.log());
         })
-    }
-
-    /// Waits for a line of the log, past or future.
-    #[track_caller]
-    pub fn wait_for_log(&self, text: &str) {
-        let patience = Duration::from_secs(20);
-        assert!(self.said.wait(patience, |lines| lines.log.contains(text).then_some(())).is_some(), "no {text:?} in:\n{}", self.log());
     }
 
     /// Tells it to leave, by the name of a signal, and waits until it has.
@@ -238,8 +225,9 @@ impl Drop for Daemon {
         let log = self.log();
         if std::thread::panicking() {
             let records = self.audit_lines();
+            let log: Vec<&str> = log.lines().collect();
             eprintln!("the daemon's last records:\n{}", records[records.len().saturating_sub(20)..].join("\n"));
-            eprintln!("and its log:\n{}", &log[log.ceil_char_boundary(log.len().saturating_sub(8192))..]);
+            eprintln!("and of its log:\n{}", log[log.len().saturating_sub(40)..].join("\n"));
         } else {
             assert!(!log.contains("panicked at"), "the daemon panicked:\n{log}");
         }

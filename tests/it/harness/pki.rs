@@ -132,7 +132,6 @@ pub struct Pki {
     stale_crl: Authority,
     no_crl: Authority,
     v1_crl: Authority,
-    orphan_root: Authority,
     intermediate: Authority,
     intermediate_in_file: Authority,
     orphan: Authority,
@@ -173,7 +172,6 @@ impl Pki {
             intermediate_without_crl: below(AuthoritySpec::named("intermediate-without-crl")),
             expired_intermediate: below(AuthoritySpec { days: (-30, -1), ..AuthoritySpec::named("expired-between") }),
             narrow,
-            orphan_root,
             root,
         }
     }
