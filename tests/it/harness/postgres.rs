@@ -277,6 +277,7 @@ fn reachable_by_the_server_user(bin: PathBuf) -> PathBuf {
     if !copied.exists() {
         let making = private_dir();
         copy(home, &making.path().join("pg"));
+        succeeded(Command::new("chmod").args(["-R", "a+rX"]).arg(making.path()).output().unwrap());
         fs::rename(making.keep(), &copied).unwrap();
     }
     copied.join("pg").join(bin.file_name().unwrap())
