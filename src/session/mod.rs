@@ -8,6 +8,7 @@
 //! A stage that refuses yields a [`Rejected`]: the cause, and the only handle that can still write to the client.
 
 mod accepted;
+mod answer;
 mod arrival;
 mod authorize;
 mod cancel;
