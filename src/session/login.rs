@@ -61,7 +61,7 @@ impl<S: Transport> Connecting<S> {
         if let Err(error) = outcome {
             return Err(reject(error, stream, arrival).after(greeting));
         }
-        let Some(registration) = arrival.door.sessions.register(arrival.trail.session, identity, cancel) else {
+        let Some(registration) = arrival.door.sessions.register(&arrival.trail, identity, cancel) else {
             return Err(reject(SessionError::Draining, stream, arrival));
         };
         let opening = SessionOpening { trail: arrival.trail.clone(), setup: arrival.accepted.elapsed() };

@@ -15,6 +15,7 @@ mod cancel;
 mod closing;
 mod handshake;
 mod login;
+mod lost;
 mod pipe;
 mod prefixed;
 mod registry;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use arrival::Door;
+pub use lost::watch_for_lost_clients;
 pub use registry::Sessions;
 
 use accepted::{Accepted, Negotiated};
