@@ -235,3 +235,22 @@ impl CrlDraft {
         ]))
     }
 }
+
+/// `der` as a PEM block.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in der.chunks(3) {
+        let bits = (0..3).fold(0u32, |bits, at| (bits << 8) | u32::from(chunk.get(at).copied().unwrap_or(0)));
+        (0..4).for_each(|at| text.push(if at <= chunk.len() { DIGITS[(bits >> (18 - 6 * at)) as usize & 63] as char } else { '=' }));
+    }
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).expect("ASCII")).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// The key of a PKCS #8 document in the format of its own kind: PKCS #1 or SEC 1.
+pub(crate) fn inside_pkcs8(der: &[u8]) -> Vec<u8> {
+    let mut fields = super::der::Reader::new(der).element().expect("a document").inside();
+    fields.element().and_then(|_| fields.element()).expect("version and algorithm");
+    fields.element().expect("the key").content.to_vec()
+}
