@@ -1,5 +1,7 @@
 //! Certificates and CRLs for unit tests, put together byte by byte: what a test is about can be as wrong as it likes.
 
+#![allow(clippy::arithmetic_side_effects)] // the sums here are of small constants
+
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 
 /// The time that tests call now, in seconds since 1970: 2027-01-15. All that does not say otherwise is valid from 2020 to 2045.
@@ -39,9 +41,12 @@ pub(crate) fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
     element(0x30, &parts.concat())
 }
 
-/// A Name of RDNs, each of attributes (contents of the type, tag of the value, value).
-pub(crate) fn name(rdns: &[&[(&[u8], u8, &[u8])]]) -> Vec<u8> {
-    let attribute = |(oid, tag, value): &(&[u8], u8, &[u8])| sequence(&[element(6, oid), element(*tag, value)]);
+/// An attribute: contents of its type, tag of its value, value.
+pub(crate) type DraftAttribute<'a> = (&'a [u8], u8, &'a [u8]);
+
+/// A Name of RDNs.
+pub(crate) fn name(rdns: &[&[DraftAttribute<'_>]]) -> Vec<u8> {
+    let attribute = |(oid, tag, value): &DraftAttribute<'_>| sequence(&[element(6, oid), element(*tag, value)]);
     let rdns: Vec<_> = rdns.iter().map(|rdn| element(0x31, &rdn.iter().flat_map(attribute).collect::<Vec<_>>())).collect();
     sequence(&rdns)
 }

@@ -47,7 +47,7 @@ fn a_name_prints_as_openssl_prints_it() {
     }
 }
 
-fn common_name(rdns: &[&[(&[u8], u8, &[u8])]]) -> Result<String, NameFault> {
+fn common_name(rdns: &[&[DraftAttribute<'_>]]) -> Result<String, NameFault> {
     Name::parse(&name(rdns)).expect("a name").common_name().map(|name| name.to_string())
 }
 
@@ -79,7 +79,7 @@ fn a_common_name_that_can_be_read_in_two_ways_is_none() {
 
 #[test]
 fn a_nul_byte_in_any_attribute_is_seen() {
-    let contains_nul = |rdns: &[&[(&[u8], u8, &[u8])]]| Name::parse(&name(rdns)).expect("a name").contains_nul();
+    let contains_nul = |rdns: &[&[DraftAttribute<'_>]]| Name::parse(&name(rdns)).expect("a name").contains_nul();
     assert!(contains_nul(&[&[(CN, UTF8, b"alice\0.evil")]]));
     assert!(contains_nul(&[&[(CN, UTF8, b"alice")], &[(O, BMP, b"\0a")]]));
     assert!(!contains_nul(&[&[(CN, UTF8, b"alice")], &[(O, UTF8, b"Ex")]]));

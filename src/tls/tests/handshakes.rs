@@ -77,7 +77,7 @@ async fn a_certificate_without_its_private_key_is_worth_nothing() {
     let world = World::new();
     let thief = Client::with(vec![Draft::leaf("alice").sign(&key(), &world.ca)], &key());
     let (served, read) = handshake(&world.acceptor(), thief).await;
-    let cause = served.err().expect("a refusal");
+    let cause = served.expect_err("a refusal");
     assert!(matches!(&cause, TlsFailure::Invalid(what) if what.contains("private key")), "{cause}");
     assert_eq!(read.err().as_deref(), Some("received fatal alert: DecryptError"));
 }
@@ -102,7 +102,7 @@ async fn a_client_that_would_resume_gets_no_ticket_and_a_full_handshake() {
         let name = ServerName::try_from("db.example").expect("a name");
         let (served, connected) =
             within(async { tokio::join!(acceptor.accept(near, Negotiation::Direct), connector.connect(name, far)) }).await;
-        let (mut served, mut connected) = (served.ok().expect("a handshake"), connected.expect("a handshake"));
+        let (mut served, mut connected) = (served.expect("a handshake"), connected.expect("a handshake"));
         assert!(served.peer.is_some());
         served.stream.write_all(b"x").await.expect("a write");
         assert_eq!(connected.read_u8().await.expect("a read"), b'x');
@@ -122,7 +122,7 @@ async fn a_client_may_change_its_keys() {
     let name = ServerName::try_from("db.example").expect("a name");
     let (served, connected) =
         within(async { tokio::join!(acceptor.accept(near, Negotiation::Requested), connector.connect(name, far)) }).await;
-    let (mut served, mut connected) = (served.ok().expect("a handshake"), connected.expect("a handshake"));
+    let (mut served, mut connected) = (served.expect("a handshake"), connected.expect("a handshake"));
     for _ in 0..3 {
         connected.get_mut().1.refresh_traffic_keys().expect("a KeyUpdate");
         connected.write_all(b"ping").await.expect("a write");
@@ -146,7 +146,7 @@ async fn a_session_keeps_nothing_of_the_files_it_was_accepted_by() {
     let name = ServerName::try_from("db.example").expect("a name");
     let (served, _connected) =
         within(async { tokio::join!(acceptor.accept(near, Negotiation::Requested), connector.connect(name, far)) }).await;
-    let served = served.ok().expect("a handshake");
+    let served = served.expect("a handshake");
     assert_eq!((Arc::strong_count(&acceptor.0.trust), Arc::strong_count(&acceptor.0.hints)), before);
     assert!(served.peer.is_some());
 }
