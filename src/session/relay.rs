@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::registry::LiveSession;
 use crate::error::EndReason;
-use crate::wire::{BackendScanner, FrontendScanner};
+use crate::wire::{BackendScanner, FrontendScanner, TransactionStatus};
 
 /// The time an ordered end waits for a message boundary; after it the connection closes without a message.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(4);
@@ -134,6 +134,11 @@ where
         (self.client, self.backend)
     }
 
+    /// Whether the last ReadyForQuery said idle and everything asked since has been answered.
+    fn is_idle(&self) -> bool {
+        self.answers.ready() == Some(TransactionStatus::Idle) && self.frontend.is_answered()
+    }
+
     /// Whether the backend is working on something.
     fn is_running(&self) -> bool {
         self.answers.ready().is_none() || !self.frontend.is_answered()
@@ -142,6 +147,25 @@ where
     fn finish(&self, reason: EndReason, parting: Parting) -> Finish {
         let gone = matches!(reason, EndReason::Backend | EndReason::BackendLost | EndReason::Client);
         Finish { reason, parting, cancel: !gone && self.is_running() }
+    }
+
+    /// Both ways, until all that moves has to be waited for.
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
+        if let Poll::Ready(finish) = self.poll_down(cx) {
+            return Poll::Ready(finish);
+        }
+        match &mut self.ending {
+            // From the order on nothing of the client's is read.
+            Some(ending) => {
+                let reason = ending.reason;
+                if !self.down.broken {
+                    ready!(ending.deadline.as_mut().poll(cx));
+                }
+                Poll::Ready(self.finish(reason, Parting::Mute))
+            }
+            None if self.down.broken => self.poll_unwritable(cx),
+            None => self.poll_up(cx),
+        }
     }
 
     /// Client to backend, until one of them has to be waited for.
@@ -265,21 +289,12 @@ where
         {
             relay.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
         }
-        if let Poll::Ready(finish) = relay.poll_down(cx) {
-            return Poll::Ready(finish);
+        let passed = relay.up.bytes.wrapping_add(relay.down.bytes);
+        let outcome = relay.poll_both(cx);
+        if relay.up.bytes.wrapping_add(relay.down.bytes) != passed {
+            relay.live.note_activity(relay.is_idle());
         }
-        match &mut relay.ending {
-            // From the order on nothing of the client's is read.
-            Some(ending) => {
-                let reason = ending.reason;
-                if !relay.down.broken {
-                    ready!(ending.deadline.as_mut().poll(cx));
-                }
-                Poll::Ready(relay.finish(reason, Parting::Mute))
-            }
-            None if relay.down.broken => relay.poll_unwritable(cx),
-            None => relay.poll_up(cx),
-        }
+        outcome
     }
 }
 
