@@ -74,6 +74,11 @@ impl Answer {
                     reply = self.authenticate(authentication, credentials).map_err(SessionError::Backend)?;
                     self.authenticated
                 }
+                // Nobody speaks before AuthenticationOk but to authenticate, or to negotiate the version.
+                _ if !self.authenticated && !matches!(raw, [b'R' | b'E' | b'v', ..]) => {
+                    let kind = raw.first().copied().unwrap_or_default();
+                    return Err(SessionError::Backend(BackendFailure::Protocol(FrameError::Unexpected(kind))));
+                }
                 BackendMessage::BackendKeyData(pid, key) => {
                     self.pid = Some(pid);
                     self.cancel = key.map(|key| CancelRequest { pid, key });
@@ -83,7 +88,7 @@ impl Answer {
                     self.ready = true;
                     true
                 }
-                BackendMessage::ErrorResponse(fields) => return Err(self.refused(fields, raw)),
+                BackendMessage::ErrorResponse(fields) => return Err(self.refused(fields, raw, credentials)),
                 BackendMessage::ForClient => true,
             };
             if for_client {
@@ -125,11 +130,13 @@ impl Answer {
         }
     }
 
-    /// The backend's words are the client's, unless they are about a password that the client never gave.
-    fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8]) -> SessionError {
+    /// The backend's words are the client's, unless they are about a password that the client never gave, or from one that has yet to
+    /// prove that it is the backend.
+    fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8], credentials: &Credentials<'_>) -> SessionError {
         let text = |kind| fields.field(kind).unwrap_or_default();
-        let sqlstate = String::from_utf8_lossy(text(b'C')).into_owned();
-        if self.exchange.is_some() && !self.authenticated {
+        let sqlstate = fields.sqlstate().to_owned();
+        let about_password = self.exchange.is_some() || credentials.password.is_some() && credentials.must_prove;
+        if about_password && !self.authenticated {
             return SessionError::Backend(BackendFailure::PasswordRejected(format!("{sqlstate} {}", text(b'M').escape_ascii())));
         }
         self.outbound.extend_from_slice(raw);
