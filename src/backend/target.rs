@@ -60,10 +60,7 @@ mod tests {
 
     #[test]
     fn only_this_machine_can_be_a_backend() {
-        assert_eq!(
-            BackendTarget::parse("/var/run/postgresql", 5433),
-            Ok(BackendTarget::Unix("/var/run/postgresql/.s.PGSQL.5433".into()))
-        );
+        assert_eq!(BackendTarget::parse("/var/run/postgresql", 5433), Ok(BackendTarget::Unix("/var/run/postgresql/.s.PGSQL.5433".into())));
         for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
             assert!(matches!(BackendTarget::parse(host, 5432), Ok(BackendTarget::Loopback(_))), "{host}");
         }

@@ -54,7 +54,9 @@ impl BackendFailure {
 impl fmt::Display for BackendFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(error) => write!(f, "the backend cannot be reached: {error}; is PostgreSQL running, and is backend.host right?"),
+            Self::Unreachable(error) => {
+                write!(f, "the backend cannot be reached: {error}; is PostgreSQL running, and is backend.host right?")
+            }
             Self::Closed => write!(f, "the backend closed the connection before it answered; see PostgreSQL's own log"),
             Self::Silent => write!(f, "the backend did not answer within backend.connect_timeout"),
             Self::WrongPeer { found, required } => {

@@ -31,12 +31,7 @@ impl<S: Transport> PendingCancel<S> {
     }
 
     /// One that came inside TLS, with the identity of its certificate if it had one.
-    pub(super) fn inside_tls(
-        request: CancelRequest,
-        stream: Encrypted<S>,
-        peer: Option<ClientIdentity>,
-        arrival: Box<Arrival>,
-    ) -> Self {
+    pub(super) fn inside_tls(request: CancelRequest, stream: Encrypted<S>, peer: Option<ClientIdentity>, arrival: Box<Arrival>) -> Self {
         Self { request, way: Way::Encrypted(Box::new(stream), peer), arrival }
     }
 

@@ -19,7 +19,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_LIMIT: u64 = 256 * 1024;
 
 /// Sends the last words in the clear, if there are any, and FIN.
-pub(super) async fn part<S: Transport>(mut stream: S, last_words: &[u8]) {
+pub(super) async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_words: &[u8]) {
     let _ = timeout(FLUSH_TIMEOUT, say(&mut stream, last_words)).await;
     drain(&mut stream).await;
 }

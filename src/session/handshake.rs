@@ -38,7 +38,7 @@ impl<S: Transport> Encrypting<S> {
         match &peer {
             // As PostgreSQL from 17 on: the handshake completes, then the connection is closed.
             _ if facts.negotiation == Negotiation::Direct && !facts.alpn => reject(SessionError::AlpnMissing, stream, arrival),
-            Some(identity) if identity.has_nul() => {
+            Some(identity) if identity.contains_nul() => {
                 let subject = identity.subject().to_owned();
                 reject(SessionError::SubjectHasNul(subject), stream, arrival)
             }

@@ -56,7 +56,13 @@ struct Answer {
 }
 
 impl<S: Transport> Connecting<S> {
-    pub(super) fn new(stream: Encrypted<S>, backend: BackendStream, identity: ClientIdentity, role: RoleName, arrival: Box<Arrival>) -> Self {
+    pub(super) fn new(
+        stream: Encrypted<S>,
+        backend: BackendStream,
+        identity: ClientIdentity,
+        role: RoleName,
+        arrival: Box<Arrival>,
+    ) -> Self {
         Self { stream, backend, identity, role, connected: Instant::now(), arrival }
     }
 

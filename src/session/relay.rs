@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::registry::LiveSession;
 use crate::error::EndReason;
-use crate::wire::{BackendScanner, FrontendScanner, TransactionStatus};
+use crate::wire::{BackendScanner, FrontendScanner};
 
 /// The time an ordered end waits for a message boundary; after it the connection closes without a message.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(4);
@@ -30,7 +30,7 @@ thread_local! {
 
 /// A session's two streams and what is known of the conversation. Resolves when the conversation is over; the streams are then
 /// taken with [`Relay::into_streams`] to be closed.
-pub struct Relay<C, B> {
+pub(super) struct Relay<C, B> {
     client: C,
     backend: B,
     frontend: FrontendScanner,
@@ -45,7 +45,7 @@ pub struct Relay<C, B> {
 
 /// How a conversation was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finish {
+pub(super) struct Finish {
     /// Why.
     pub reason: EndReason,
     /// How the client is left.
@@ -56,7 +56,7 @@ pub struct Finish {
 
 /// How the client is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parting {
+pub(super) enum Parting {
     /// At a message boundary: the reason's last message, if it has one, then close_notify and FIN.
     Orderly,
     /// Inside a message, or with nobody there: FIN alone, so that nothing looks complete.
@@ -65,7 +65,7 @@ pub enum Parting {
 
 /// What passed, for the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
+pub(super) struct Traffic {
     /// Bytes from the client to the backend.
     pub bytes_in: u64,
     /// Bytes from the backend to the client.
@@ -107,7 +107,7 @@ where
 {
     /// A relay for a session that has logged in. `greeting` ends with the first ReadyForQuery and is the client's first read;
     /// `early` is what the backend sent behind it.
-    pub fn new(client: C, backend: B, live: Arc<LiveSession>, greeting: Vec<u8>, early: &[u8]) -> Self {
+    pub(super) fn new(client: C, backend: B, live: Arc<LiveSession>, greeting: Vec<u8>, early: &[u8]) -> Self {
         let mut frontend = FrontendScanner::default();
         let mut answers = BackendScanner::after_login();
         let mut down = Flow { pending: greeting, ..Flow::default() };
@@ -120,7 +120,7 @@ where
     }
 
     /// What has passed.
-    pub fn traffic(&self) -> Traffic {
+    pub(super) fn traffic(&self) -> Traffic {
         Traffic {
             bytes_in: self.up.bytes,
             bytes_out: self.down.bytes,
@@ -130,13 +130,8 @@ where
     }
 
     /// The streams, client first.
-    pub fn into_streams(self) -> (C, B) {
+    pub(super) fn into_streams(self) -> (C, B) {
         (self.client, self.backend)
-    }
-
-    /// Whether the last ReadyForQuery said idle and everything asked since has been answered.
-    pub fn is_idle(&self) -> bool {
-        self.answers.ready() == Some(TransactionStatus::Idle) && self.frontend.is_answered()
     }
 
     /// Whether the backend is working on something.

@@ -45,7 +45,13 @@ pub struct BackendScanner {
 impl BackendScanner {
     /// A scanner for the bytes that follow the first ReadyForQuery of a session.
     pub fn after_login() -> Self {
-        Self { messages: MessageScanner::default(), ready: Some(TransactionStatus::Idle), statements: 0, errors: 0, ended_with_error: false }
+        Self {
+            messages: MessageScanner::default(),
+            ready: Some(TransactionStatus::Idle),
+            statements: 0,
+            errors: 0,
+            ended_with_error: false,
+        }
     }
 
     /// Takes the next bytes from the backend and tells `frontend` what they answer. Returns the length of the part that ends with

@@ -1,0 +1,147 @@
+//! Who a client is: the names, dates and digests of the certificate that its handshake proved.
+//!
+//! Nothing here judges trust, reads a file or knows the time. A `ClientIdentity` can only be made from a `VerifiedChain`,
+//! and only `tls/` makes one of those, after the chain was verified: there is no identity on any failure's path
+//! (CVE-2015-6817), and none from anything but the live handshake.
+
+mod attributes;
+mod certificate;
+mod crl;
+mod der;
+mod extensions;
+mod name;
+mod public_key;
+#[cfg(test)]
+pub(crate) mod testing;
+mod time;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::crypto::Sha256;
+
+pub(crate) use certificate::Signed;
+pub use certificate::{Certificate, CertificateError, Version};
+pub use crl::{Crl, CrlError, Scope};
+pub use extensions::{BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage};
+pub use name::{CommonName, Name, NameFault};
+pub use public_key::PublicKey;
+
+/// A client's certificate with what vouches for it, from the leaf to a configured trust anchor.
+#[derive(Debug)]
+pub struct VerifiedChain {
+    leaf: Certificate,
+    links: Vec<Link>,
+}
+
+/// One step of a chain: which certificate, and by whom. With these a later CRL can be asked about a live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// The certificate's serial number.
+    pub(crate) serial: Box<[u8]>,
+    /// The DER of its issuer's name.
+    pub(crate) issuer: Box<[u8]>,
+    /// The DER of its issuer's SubjectPublicKeyInfo.
+    pub(crate) issuer_key: Box<[u8]>,
+}
+
+/// A verified client, as policy and audit need it for as long as its session lives. Cheap to clone.
+#[derive(Clone)]
+pub struct ClientIdentity(Arc<Facts>);
+
+struct Facts {
+    common_name: Result<CommonName, NameFault>,
+    subject: Box<str>,
+    issuer: Box<str>,
+    serial: Box<str>,
+    sha256: Sha256,
+    not_before: i64,
+    not_after: i64,
+    contains_nul: bool,
+    links: Box<[Link]>,
+}
+
+impl VerifiedChain {
+    /// Called in `tls/` alone, when every check of `leaf` and of those above it was passed. The last of `links` is the
+    /// trust anchor's link to itself.
+    pub(crate) fn new(leaf: Certificate, links: Vec<Link>) -> Self {
+        Self { leaf, links }
+    }
+
+    /// The client's own certificate.
+    pub fn leaf(&self) -> &Certificate {
+        &self.leaf
+    }
+}
+
+impl From<VerifiedChain> for ClientIdentity {
+    fn from(chain: VerifiedChain) -> Self {
+        let VerifiedChain { leaf, links } = chain;
+        let subject = leaf.subject();
+        Self(Arc::new(Facts {
+            common_name: subject.common_name(),
+            subject: subject.rfc2253().into(),
+            issuer: leaf.issuer().rfc2253().into(),
+            serial: leaf.serial_hex().into(),
+            sha256: leaf.sha256(),
+            not_before: leaf.not_before(),
+            not_after: leaf.not_after(),
+            contains_nul: subject.contains_nul(),
+            links: links.into(),
+        }))
+    }
+}
+
+impl ClientIdentity {
+    /// The subject's common name, or why it has none that can be used.
+    pub fn common_name(&self) -> Result<&CommonName, NameFault> {
+        self.0.common_name.as_ref().map_err(Clone::clone)
+    }
+
+    /// The subject as PostgreSQL prints it: `CN=alice,OU=eng,O=Ex`, ASCII, every other byte escaped.
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// The issuer in the same form.
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The serial number in lower-case hexadecimal, two digits an octet.
+    pub fn serial(&self) -> &str {
+        &self.0.serial
+    }
+
+    /// The digest of the certificate's DER.
+    pub fn sha256(&self) -> Sha256 {
+        self.0.sha256
+    }
+
+    /// When the certificate started to be valid, in seconds since 1970.
+    pub fn not_before(&self) -> i64 {
+        self.0.not_before
+    }
+
+    /// When the certificate ceases to be valid, in seconds since 1970.
+    pub fn not_after(&self) -> i64 {
+        self.0.not_after
+    }
+
+    /// Whether the subject holds a NUL byte. PostgreSQL closes such a connection after the handshake, without a message
+    /// (be-secure-openssl.c, be_tls_open_server).
+    pub fn contains_nul(&self) -> bool {
+        self.0.contains_nul
+    }
+
+    /// The steps from the certificate to its trust anchor's link to itself.
+    pub(crate) fn links(&self) -> &[Link] {
+        &self.0.links
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity").field("subject", &self.0.subject).field("sha256", &self.0.sha256).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,204 @@
+//! The PEM files of `tls`: certificates, private key, CRLs. Each fault says what was found, what was expected, what to do.
+
+use std::fmt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::identity::{Certificate, Crl};
+
+/// What is wrong with a file that `tls` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaterialFault {
+    /// The file.
+    pub file: PathBuf,
+    /// The setting that names it: `tls.ssl_key_file`.
+    pub setting: &'static str,
+    /// What was found, what was expected, what to do.
+    pub what: String,
+}
+
+impl fmt::Display for MaterialFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.setting, self.file.display(), self.what)
+    }
+}
+
+/// A file that a setting names.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) file: &'a Path,
+    pub(super) setting: &'static str,
+}
+
+/// A certificate of a file, as it was and as it was read.
+pub(super) struct Read {
+    pub(super) der: CertificateDer<'static>,
+    pub(super) certificate: Certificate,
+}
+
+impl Source<'_> {
+    pub(super) fn fault(&self, what: impl Into<String>) -> MaterialFault {
+        MaterialFault { file: self.file.to_owned(), setting: self.setting, what: what.into() }
+    }
+
+    /// Every certificate of the file, at least one, in its order.
+    pub(super) fn certificates(&self) -> Result<Vec<Read>, Vec<MaterialFault>> {
+        let bytes = self.read(MAX_CERTIFICATES, |_| Ok(())).map_err(|fault| vec![fault])?;
+        for label in ["TRUSTED CERTIFICATE", "X509 CERTIFICATE"] {
+            if has_block(&bytes, label) {
+                let what = format!("a block \"{label}\" was found, which is not read; write it as \"CERTIFICATE\": openssl x509 -in FILE");
+                return Err(vec![self.fault(what)]);
+            }
+        }
+        let blocks: Result<Vec<_>, _> = rustls_pemfile::certs(&mut bytes.as_slice()).collect();
+        let blocks = blocks.map_err(|error| vec![self.fault(broken(&error))])?;
+        if blocks.is_empty() {
+            return Err(vec![self.fault(none_found(&bytes, "CERTIFICATE", "x509"))]);
+        }
+        let (mut read, mut faults) = (Vec::new(), Vec::new());
+        for (number, der) in (1..).zip(blocks) {
+            match Certificate::parse(&der) {
+                Ok(certificate) => read.push(Read { der, certificate }),
+                Err(error) => faults.push(self.fault(format!("certificate number {number} cannot be used: {error}; replace it"))),
+            }
+        }
+        if faults.is_empty() { Ok(read) } else { Err(faults) }
+    }
+
+    /// The first private key of the file.
+    pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, MaterialFault> {
+        let mut bytes = self.read(MAX_KEY, |metadata| self.check_permissions(metadata))?;
+        let encrypted = has_block(&bytes, "ENCRYPTED PRIVATE KEY") || contains(&bytes, b"Proc-Type: 4,ENCRYPTED");
+        let key = rustls_pemfile::private_key(&mut bytes.as_slice());
+        let none = none_found(&bytes, "PRIVATE KEY", "pkey");
+        // Best effort: the text of the key need not stay in freed memory. black_box keeps the write.
+        bytes.fill(0);
+        std::hint::black_box(&bytes);
+        match key {
+            _ if encrypted => Err(self
+                .fault("the private key is protected by a passphrase, which nobody could type; write it without: openssl pkey -in FILE")),
+            Ok(Some(key)) => Ok(key),
+            Ok(None) => Err(self.fault(none)),
+            Err(error) => Err(self.fault(broken(&error))),
+        }
+    }
+
+    /// Every CRL of the file, at least one.
+    pub(super) fn crls(&self) -> Result<Vec<Crl>, Vec<MaterialFault>> {
+        let bytes = self.read(MAX_CRLS, |_| Ok(())).map_err(|fault| vec![fault])?;
+        let blocks: Result<Vec<_>, _> = rustls_pemfile::crls(&mut bytes.as_slice()).collect();
+        let blocks = blocks.map_err(|error| vec![self.fault(broken(&error))])?;
+        if blocks.is_empty() {
+            return Err(vec![self.fault(none_found(&bytes, "X509 CRL", "crl"))]);
+        }
+        let (mut crls, mut faults) = (Vec::new(), Vec::new());
+        for (number, der) in (1..).zip(blocks) {
+            // A CRL comes from elsewhere, every day anew, and is read before its signature can be checked: whatever it holds,
+            // the daemon goes on with the old ones (RUSTSEC-2026-0104 was a panic here, in another parser).
+            match catch_unwind(AssertUnwindSafe(|| Crl::parse(&der))) {
+                Ok(Ok(crl)) => crls.push(crl),
+                Ok(Err(error)) => {
+                    faults.push(self.fault(format!("CRL number {number} cannot be used: {error}; ask the CA for a complete one")))
+                }
+                Err(_) => faults.push(self.fault(format!("CRL number {number} broke the parser, which is a fault of Postern; replace it"))),
+            }
+        }
+        if faults.is_empty() { Ok(crls) } else { Err(faults) }
+    }
+
+    /// The bytes of the regular file, at most `limit`, once `permitted` has seen what the open file is.
+    fn read(&self, limit: u64, permitted: impl Fn(&Metadata) -> Result<(), MaterialFault>) -> Result<Vec<u8>, MaterialFault> {
+        #[allow(clippy::wildcard_enum_match_arm)] // io::ErrorKind is non-exhaustive
+        let unreadable = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.fault("there is no such file; give the path of a PEM file, or make it with `postern pki`"),
+            std::io::ErrorKind::PermissionDenied => {
+                self.fault("it may not be read by the user that runs Postern; change its owner or its mode")
+            }
+            _ => self.fault(format!("it cannot be read: {error}")),
+        };
+        let file = self.open().map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(self.fault("it is not a regular file; give the path of a PEM file"));
+        }
+        permitted(&metadata)?;
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.is_empty() {
+            return Err(self.fault("it is empty; a PEM file was expected"));
+        }
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+            return Err(self.fault(format!("it is longer than {limit} bytes, the most that is read")));
+        }
+        Ok(bytes)
+    }
+
+    /// Opens the file without waiting for anybody at the other end of a pipe.
+    fn open(&self) -> std::io::Result<File> {
+        OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.file)
+    }
+
+    /// PostgreSQL's rule for key files (src/backend/libpq/be-secure-common.c, check_ssl_key_file_permissions).
+    fn check_permissions(&self, metadata: &Metadata) -> Result<(), MaterialFault> {
+        let (mode, owner, us) = (metadata.mode() & 0o7777, metadata.uid(), geteuid().as_raw());
+        let (forbidden, allowed) = match owner {
+            0 => (0o037, "0640"),
+            _ if owner == us => (0o077, "0600"),
+            _ => {
+                return Err(
+                    self.fault(format!("its owner is uid {owner}; it must be owned by root or by the user that runs Postern, uid {us}"))
+                );
+            }
+        };
+        if mode & forbidden != 0 {
+            let whose = if owner == 0 { "root's" } else { "ours" };
+            return Err(self.fault(format!("its mode is {mode:04o}; it is {whose} and may be at most {allowed}: chmod {allowed} FILE")));
+        }
+        Ok(())
+    }
+}
+
+/// What to say of a PEM block that cannot be decoded.
+fn broken(error: &std::io::Error) -> String {
+    format!("it is not whole PEM: {error}; perhaps it was copied in part, write it again")
+}
+
+/// What to say of a file without a block called `label`; `tool` is the openssl command that makes one from DER.
+fn none_found(bytes: &[u8], label: &str, tool: &str) -> String {
+    if bytes.first() == Some(&0x30) {
+        return format!("it seems to be DER; PEM was expected: openssl {tool} -inform DER -in FILE");
+    }
+    let found = first_label(bytes).map_or_else(|| "no PEM block was found".to_owned(), |found| format!("a block \"{found}\" was found"));
+    format!("{found}; \"-----BEGIN {label}-----\" was expected; are two file names mixed up?")
+}
+
+/// The label of the first PEM block, if it is plain text of a reasonable length.
+fn first_label(bytes: &[u8]) -> Option<&str> {
+    let text = bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"-----BEGIN "))?;
+    let label = str::from_utf8(text.trim_ascii_end().strip_suffix(b"-----")?).ok()?;
+    (label.len() <= 40 && label.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')).then_some(label)
+}
+
+fn has_block(bytes: &[u8], label: &str) -> bool {
+    contains(bytes, format!("-----BEGIN {label}-----").as_bytes())
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// The largest files that are read, in bytes. A CRL with a million entries has about 50 MB in PEM; a system's bundle of all
+/// public CAs 250 kB.
+const MAX_KEY: u64 = 1 << 20;
+const MAX_CERTIFICATES: u64 = 16 << 20;
+const MAX_CRLS: u64 = 512 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! The CRLs of `tls.ssl_crl_file`, and what they say about one certificate. One routine for every certificate of a path,
+//! v1 and v3 alike; what cannot be known is refused (OpenSSL, crypto/x509/x509_vfy.c, check_revocation with
+//! X509_V_FLAG_CRL_CHECK_ALL).
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use rustls::crypto::WebPkiSupportedAlgorithms;
+
+use crate::crypto::Sha256;
+use crate::identity::{Certificate, Crl, Link, Scope};
+
+use super::refusal::{Alert, Refusal, shown};
+use super::signature::{self, Verdict};
+
+/// Every configured CRL, by issuer.
+pub(super) struct RevocationLists {
+    by_issuer: HashMap<Box<[u8]>, Vec<Listed>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// A CRL, and the key that its signature was verified with.
+struct Listed {
+    crl: Crl,
+    /// The digest of the signer's SubjectPublicKeyInfo. A signature verifies with one key, so the first is the only one.
+    signer: OnceLock<Sha256>,
+}
+
+impl RevocationLists {
+    /// Takes in `crls`, and verifies those at once whose issuer is among `authorities`: a list of a million entries is not
+    /// hashed again at a login.
+    pub(super) fn new(crls: Vec<Crl>, authorities: &[&Certificate], algorithms: WebPkiSupportedAlgorithms) -> Self {
+        let mut by_issuer: HashMap<Box<[u8]>, Vec<Listed>> = HashMap::new();
+        for crl in crls {
+            let mut listed = Listed { crl, signer: OnceLock::new() };
+            let named = authorities.iter().filter(|authority| authority.subject().as_der() == listed.crl.issuer().as_der());
+            if named.into_iter().any(|authority| listed.signed_by(authority.public_key(), &algorithms)) {
+                listed.crl.forget_message();
+            }
+            by_issuer.entry(listed.crl.issuer().as_der().into()).or_default().push(listed);
+        }
+        Self { by_issuer, algorithms }
+    }
+
+    /// That `certificate`, which `issuer` issued, is not revoked at `now`, in seconds since 1970.
+    pub(super) fn check(&self, certificate: &Certificate, issuer: &Certificate, now: i64) -> Result<(), Refusal> {
+        let (who, by) = (shown(certificate), shown(issuer));
+        let unknown = |what: String, alert| Err(Refusal::revocation_unknown(what, alert));
+        if issuer.extensions().key_usage.is_some_and(|usage| !usage.crl_sign) {
+            return unknown(format!("{by} may not sign CRLs: its key usage lacks cRLSign"), Alert::CertificateUnknown);
+        }
+        let mut covering = Vec::new();
+        for crl in self.of(issuer.subject().as_der(), issuer.public_key()) {
+            match crl.scope().covers(certificate) {
+                Ok(true) => covering.push(crl),
+                Ok(false) => {}
+                Err(error) => {
+                    return unknown(format!("the CRL distribution points of {who} cannot be read: {error}"), Alert::BadCertificate);
+                }
+            }
+        }
+        let newest = newest_of_each_scope(&covering, now);
+        if newest.iter().any(|crl| crl.lists(certificate.serial())) {
+            return Err(Refusal::revoked(format!("a CRL of {by} lists {who}")));
+        }
+        if newest.is_empty() {
+            return match covering.first() {
+                None => unknown(format!("there is no CRL of {by} that covers {who}"), Alert::UnknownCa),
+                Some(_) => unknown(format!("the CRL of {by} is not yet in force"), Alert::BadCertificate),
+            };
+        }
+        if newest.iter().all(|crl| crl.next_update().is_some_and(|next| next <= now)) {
+            return unknown(format!("the CRL of {by} has expired"), Alert::CertificateExpired);
+        }
+        Ok(())
+    }
+
+    /// Whether the newest CRLs list what `link` is about: positive evidence, for judging a session that lives.
+    pub(super) fn lists(&self, link: &Link, now: i64) -> bool {
+        let crls: Vec<_> = self.of(&link.issuer, &link.issuer_key).collect();
+        newest_of_each_scope(&crls, now).iter().any(|crl| crl.lists(&link.serial))
+    }
+
+    /// Whether there is a CRL of this issuer's that its key signed.
+    pub(super) fn knows(&self, issuer: &Certificate) -> bool {
+        self.of(issuer.subject().as_der(), issuer.public_key()).next().is_some()
+    }
+
+    /// Every CRL, with whether a configured CA signed it.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Crl, bool)> {
+        self.by_issuer.values().flatten().map(|listed| (&listed.crl, listed.signer.get().is_some()))
+    }
+
+    /// The CRLs in the name `issuer` that the key `public_key` signed.
+    fn of<'a>(&'a self, issuer: &[u8], public_key: &'a [u8]) -> impl Iterator<Item = &'a Crl> {
+        let named = self.by_issuer.get(issuer).map(Vec::as_slice).unwrap_or_default();
+        named.iter().filter(|listed| listed.signed_by(public_key, &self.algorithms)).map(|listed| &listed.crl)
+    }
+}
+
+impl Listed {
+    fn signed_by(&self, public_key: &[u8], algorithms: &WebPkiSupportedAlgorithms) -> bool {
+        let digest = Sha256::of(public_key);
+        if let Some(signer) = self.signer.get() {
+            return *signer == digest;
+        }
+        signature::verify(self.crl.signed(), public_key, algorithms) == Verdict::Good && *self.signer.get_or_init(|| digest) == digest
+    }
+}
+
+/// Of the CRLs in force at `now`, the newest of each scope, and all of them where several are equally new. An older one is
+/// not asked, even if the newest has expired.
+fn newest_of_each_scope<'a>(crls: &[&'a Crl], now: i64) -> Vec<&'a Crl> {
+    let in_force = || crls.iter().copied().filter(|crl| crl.this_update() <= now);
+    let mut newest: HashMap<&Scope, i64> = HashMap::new();
+    for crl in in_force() {
+        let time = newest.entry(crl.scope()).or_insert_with(|| crl.this_update());
+        *time = crl.this_update().max(*time);
+    }
+    in_force().filter(|crl| newest.get(crl.scope()) == Some(&crl.this_update())).collect()
+}
