@@ -25,6 +25,8 @@
 //! [`policy`], connects by [`backend`], passes the backend's answer on, and then relays bytes until one side ends. What happened is
 //! told to [`observe`] and to nobody else.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "tests calculate with numbers of their own"))]
+
 pub mod backend;
 pub mod cli;
 pub mod config;

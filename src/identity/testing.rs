@@ -1,5 +1,6 @@
 //! Certificates and CRLs for unit tests, put together byte by byte: what a test is about can be as wrong as it likes.
 
+use super::{Certificate, ClientIdentity, VerifiedChain};
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 
 /// The time that tests call now, in seconds since 1970: 2027-01-15. All that does not say otherwise is valid from 2020 to 2045.
@@ -234,4 +235,15 @@ impl CrlDraft {
             if self.extensions.is_empty() { Vec::new() } else { element(0xa0, &sequence(&self.extensions)) },
         ]))
     }
+}
+
+/// The identity of a client whose certificate's subject is this name.
+pub(crate) fn identity_of(subject: &[u8]) -> ClientIdentity {
+    let leaf = Draft::of(subject).sign(&key(), &Maker::new("client-ca"));
+    ClientIdentity::from(VerifiedChain::new(Certificate::parse(&leaf).expect("a certificate"), Vec::new()))
+}
+
+/// The identity of a client whose certificate's one common name is this.
+pub(crate) fn identity(common_name: &str) -> ClientIdentity {
+    identity_of(&cn(common_name))
 }

@@ -27,15 +27,18 @@ pub struct BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, error } = self;
-        let advice = match error.kind() {
-            io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
-            io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-            io::ErrorKind::AddrNotAvailable => "; no interface of this machine has this address",
-            _ => "",
-        };
-        write!(f, "listen: {address} cannot be bound: {error}{advice}")
+        write!(f, "listen: {address} cannot be bound: {error}")?;
+        let advice = ADVICE.iter().find(|(kind, _)| *kind == error.kind());
+        advice.map_or(Ok(()), |(_, advice)| write!(f, "; {advice}"))
     }
 }
+
+/// What to do about an address that cannot be bound.
+const ADVICE: [(io::ErrorKind, &str); 3] = [
+    (io::ErrorKind::AddrInUse, "another process listens there: stop it, or choose another port"),
+    (io::ErrorKind::PermissionDenied, "ports below 1024 need CAP_NET_BIND_SERVICE"),
+    (io::ErrorKind::AddrNotAvailable, "no interface of this machine has this address"),
+];
 
 /// Binds and listens. An IPv6 socket takes IPv6 alone, as PostgreSQL's (src/backend/libpq/pqcomm.c, ListenServerPort).
 ///

@@ -1,5 +1,7 @@
 //! A CancelRequest, in the clear or inside TLS: forwarded only where its key is a live session's, and never answered.
 
+use std::sync::Arc;
+
 use super::Transport;
 use super::arrival::Arrival;
 use super::closing::{part, part_encrypted};
@@ -9,7 +11,6 @@ use crate::backend::forward_cancel;
 use crate::identity::ClientIdentity;
 use crate::observe::{CancelReport, CancelResult, Event};
 use crate::wire::CancelRequest;
-use std::sync::Arc;
 
 /// A CancelRequest that was read and not yet judged.
 pub(super) struct PendingCancel<S> {
@@ -44,10 +45,10 @@ impl<S: Transport> PendingCancel<S> {
         };
         let door = &arrival.door;
         let target = door.sessions.find(&request);
-        let result = match judge(identity, target.as_ref(), door.snapshot.allows_cancel_without_certificate()) {
-            CancelResult::Forwarded if forward_cancel(door.snapshot.backend(), &request).await.is_err() => CancelResult::BackendUnreachable,
-            result => result,
-        };
+        let mut result = judge(identity, target.as_ref(), door.snapshot.allows_cancel_without_certificate());
+        if result == CancelResult::Forwarded && forward_cancel(door.snapshot.backend(), &request).await.is_err() {
+            result = CancelResult::BackendUnreachable;
+        }
         door.observers.emit(&Event::CancelHandled(&CancelReport {
             client: arrival.trail.client,
             encrypted,

@@ -61,10 +61,13 @@ impl<S: Transport> Rejected<S> {
 }
 
 fn encode(error: &SessionError, response: &ErrorResponse) -> Vec<u8> {
-    match error {
-        SessionError::Startup(StartupError::Version(version)) if version.major < 3 => response.encode_version_2(),
-        _ => response.encode(),
+    // Who speaks an older version would not understand the newer form.
+    if let SessionError::Startup(StartupError::Version(version)) = error
+        && version.major < 3
+    {
+        return response.encode_version_2();
     }
+    response.encode()
 }
 
 fn report(error: &SessionError, response: Option<&ErrorResponse>, trail: crate::observe::Trail) -> RefusalReport {

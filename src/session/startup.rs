@@ -29,7 +29,7 @@ pub(super) struct TlsEstablished<S> {
 
 /// What the client opens inside TLS.
 pub(super) enum Opening<S> {
-    Session(Started<S>),
+    Session(Box<Started<S>>),
     Cancel(PendingCancel<S>),
 }
 
@@ -44,7 +44,7 @@ impl<S: Transport> TlsEstablished<S> {
             Ok(StartupPacket::Startup(message)) => {
                 let Self { stream, peer, mut arrival, .. } = self;
                 arrival.trail.startup = Some(startup_facts(&message));
-                Ok(Opening::Session(Started::new(stream, peer, message, arrival)))
+                Ok(Opening::Session(Box::new(Started::new(stream, peer, message, arrival))))
             }
             Ok(StartupPacket::Cancel(request)) => {
                 let Self { stream, peer, arrival, .. } = self;

@@ -134,7 +134,7 @@ async fn an_order_to_end_waits_for_the_end_of_a_message() {
     assert_eq!(read(&mut world.client, 7).await, b"D\0\0\0\x08ab");
     world.registration.session().end(EndReason::Drain);
     world.client.write_all(QUERY).await.unwrap();
-    world.backend.write_all(b"cdD\0\0\0\x08more").await.unwrap();
+    world.backend.write_all(b"cdD\0\0\0\x08mo").await.unwrap();
     let (finish, _) = finish(world.relay).await;
     assert_eq!(finish, Finish { reason: EndReason::Drain, parting: Parting::Orderly, cancel: true });
     let mut rest = Vec::new();

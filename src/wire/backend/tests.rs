@@ -15,14 +15,18 @@ impl Session {
     }
 
     fn client(&mut self, kinds: &[u8]) -> &mut Self {
-        kinds.iter().for_each(|kind| drop(self.0.feed(&message(*kind, b"x\0"))));
+        for kind in kinds {
+            self.0.feed(&message(*kind, b"x\0")).unwrap();
+        }
         self
     }
 
     fn backend(&mut self, messages: &[(u8, &[u8])]) -> &mut Self {
         for (kind, body) in messages {
             // One byte at a time: the hardest way to cut it.
-            message(*kind, body).iter().for_each(|byte| drop(self.1.feed(&[*byte], &mut self.0)));
+            for byte in message(*kind, body) {
+                self.1.feed(&[byte], &mut self.0).unwrap();
+            }
         }
         self
     }
