@@ -1,7 +1,9 @@
 //! Words of the command line to actions, and their outcome to an exit code.
 
 mod check;
+mod conninfo;
 mod load;
+mod pki;
 mod serve;
 
 use std::path::PathBuf;
@@ -26,9 +28,14 @@ enum Command {
     Serve(ConfigFile),
     /// Load all that serve would load and print every fault; change nothing
     Check(ConfigFile),
+    /// Make and look at certificates
+    #[command(subcommand)]
+    Pki(pki::Command),
+    /// Print how a user connects, for psql, drivers, pg_service.conf or JDBC
+    Conninfo(conninfo::Arguments),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct ConfigFile {
     /// The configuration file [default: $POSTERN_CONFIG, else /etc/postern/postern.yaml]
     #[arg(short, long, value_name = "FILE")]
@@ -68,6 +75,8 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(file) => serve::run(&file.path()),
         Command::Check(file) => check::run(&file.path()),
+        Command::Pki(command) => pki::run(command),
+        Command::Conninfo(arguments) => conninfo::run(arguments),
     }
     .into()
 }

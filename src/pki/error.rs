@@ -64,7 +64,11 @@ impl fmt::Display for PkiError {
                 path.display()
             ),
             Self::OpenKey(path) => {
-                write!(f, "{0} can be read by others than its owner, expected a key that nobody else can use: `chmod 600 {0}`", path.display())
+                write!(
+                    f,
+                    "{0} can be read by others than its owner, expected a key that nobody else can use: `chmod 600 {0}`",
+                    path.display()
+                )
             }
             Self::Authority { path, fault } => write!(f, "{}: {fault}", path.display()),
             Self::NoHost => write!(f, "no host was named: say with --host what clients connect to, once for each name and address"),

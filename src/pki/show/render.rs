@@ -69,10 +69,11 @@ impl Sheet<'_> {
         };
         fact(out, "version", version);
         fact(out, "valid", &self.validity());
-        match certificate.portrait() {
-            Ok(portrait) => write_portrait(out, &portrait),
-            Err(what) => fact(out, "extensions", &format!("cannot be read: {what}")),
-        }
+        let portrait = certificate.portrait().unwrap_or_else(|what| {
+            fact(out, "extensions", &format!("cannot be read: {what}"));
+            Portrait::default()
+        });
+        write_portrait(out, &portrait);
         fact(out, "key", &certificate.key_words());
         fact(out, "signature", &certificate.signature_words());
         fact(out, "sha256", &certificate.sha256().to_string());
@@ -80,6 +81,9 @@ impl Sheet<'_> {
         if self.may_be_authority() {
             fact(out, "as a CA", &self.as_authority());
         } else {
+            if let Some(verdict) = as_server(&portrait) {
+                fact(out, "as a server", &verdict);
+            }
             self.as_client(out);
         }
     }
@@ -140,7 +144,9 @@ impl Sheet<'_> {
         match &name {
             Ok(name) if name.as_bytes().len() > MAX_NAME_LENGTH => {
                 let length = name.as_bytes().len();
-                faults.push(format!("its CN has {length} bytes: no role's name is longer than {MAX_NAME_LENGTH}, so only a map can admit it"));
+                faults.push(format!(
+                    "its CN has {length} bytes: no role's name is longer than {MAX_NAME_LENGTH}, so only a map can admit it"
+                ));
             }
             Ok(_) => {}
             Err(fault) => faults.push(fault.to_string()),
@@ -166,6 +172,28 @@ fn write_portrait(out: &mut String, portrait: &Portrait) {
     }
     if let Some(purposes) = &portrait.extended_key_usage {
         fact(out, "purposes", &purposes.join(", "));
+    }
+}
+
+/// What clients with `sslmode=verify-full` will make of it, if it is meant for them.
+fn as_server(portrait: &Portrait) -> Option<String> {
+    let purposes = portrait.extended_key_usage.as_ref()?;
+    if !purposes.iter().any(|purpose| purpose == "serverAuth") {
+        return None;
+    }
+    let hosts: Vec<_> = portrait.alternative_names.iter().filter_map(host).collect();
+    Some(if hosts.is_empty() {
+        "its subjectAltName names no host: libpq compares the CN, most other drivers refuse it".to_owned()
+    } else {
+        format!("sslmode=verify-full takes it for {}", hosts.join(", "))
+    })
+}
+
+fn host(name: &AlternativeName) -> Option<String> {
+    match name {
+        AlternativeName::Dns(name) => Some(name.clone()),
+        AlternativeName::Address(address) => Some(address.to_string()),
+        AlternativeName::Email(_) | AlternativeName::Uri(_) | AlternativeName::Directory(_) | AlternativeName::Other => None,
     }
 }
 

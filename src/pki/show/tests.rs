@@ -1,5 +1,5 @@
 use super::*;
-use crate::identity::testing::{CLIENT_AUTH, DIGITAL_SIGNATURE, Draft, Maker, NOW, SERVER_AUTH, key};
+use crate::identity::testing::{CLIENT_AUTH, DIGITAL_SIGNATURE, Draft, Maker, NOW, SERVER_AUTH, element, key, sequence};
 
 /// Signatures fit where the names do, and a login has nothing against anybody but servers.
 struct Double {
@@ -42,7 +42,10 @@ fn a_client_certificate_is_shown_with_the_role_it_logs_in_as() {
     let text = shown(&[("CERTIFICATE", leaf)]);
     has(&text, "  subject      CN=alice\n  issuer       CN=client-ca\n  serial       05\n  version      v3\n");
     has(&text, "  valid        2020-01-01T00:00:00Z to 2045-01-01T00:00:00Z, 6560 days left\n");
-    has(&text, "  key usage    digitalSignature\n  purposes     clientAuth\n  key          ECDSA P-256\n  signature    ecdsa-with-SHA256\n");
+    has(
+        &text,
+        "  key usage    digitalSignature\n  purposes     clientAuth\n  key          ECDSA P-256\n  signature    ecdsa-with-SHA256\n",
+    );
     has(&text, "  chain        its issuer is not in this file\n");
     has(&text, "  as a client  logs in as \"alice\", if tls.ssl_ca_file vouches for its issuer\n");
 }
@@ -69,6 +72,16 @@ fn what_speaks_against_a_login_is_listed_with_the_fault_of_the_name() {
     has(&text, "  as a client  refused: no clientAuth; client certificate contains no user name: its subject has no CN\n");
     let long = shown(&[("CERTIFICATE", Draft::leaf(&"a".repeat(64)).sign(&key(), &ca))]);
     has(&long, "its CN has 64 bytes");
+}
+
+#[test]
+fn a_servers_certificate_is_shown_with_its_hosts() {
+    let ca = Maker::new("server-ca");
+    let names = sequence(&[element(0x82, b"db.example"), element(0x87, &[127, 0, 0, 1])]);
+    let server = Draft::leaf("db.example").purpose(SERVER_AUTH);
+    has(&shown(&[("CERTIFICATE", server.clone().sign(&key(), &ca))]), "  as a server  its subjectAltName names no host");
+    let text = shown(&[("CERTIFICATE", server.with(&[0x55, 0x1d, 17], false, &names).sign(&key(), &ca))]);
+    has(&text, "  as a server  sslmode=verify-full takes it for db.example, 127.0.0.1\n  as a client  refused: no clientAuth\n");
 }
 
 #[test]
