@@ -2,6 +2,7 @@
 
 mod check;
 mod conninfo;
+mod demo;
 mod load;
 mod pki;
 mod serve;
@@ -33,6 +34,8 @@ enum Command {
     Pki(pki::Command),
     /// Print how a user connects, for psql, drivers, pg_service.conf or JDBC
     Conninfo(conninfo::Arguments),
+    /// Tell the whole story on this machine, with a PostgreSQL of its own
+    Demo(demo::Arguments),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Check(file) => check::run(&file.path()),
         Command::Pki(command) => pki::run(command),
         Command::Conninfo(arguments) => conninfo::run(arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
     }
     .into()
 }

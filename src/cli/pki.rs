@@ -100,7 +100,8 @@ impl Server {
     fn run(self, now: i64) -> Result<String, PkiError> {
         let folder = Folder::new(&self.folder);
         let issued = issue_server(&folder, &self.hosts, self.days, now)?;
-        let quoted = |path: PathBuf| format!("{:?}", absolute(&path).unwrap_or_else(|_| path.display().to_string()));
+        // A JSON string is a YAML string.
+        let quoted = |path: PathBuf| serde_json::Value::from(absolute(&path).unwrap_or_else(|_| path.display().to_string()));
         Ok(format!(
             "{}For Postern's configuration:\ntls:\n  ssl_cert_file: {}\n  ssl_key_file: {}\n  ssl_ca_file: {}",
             written(&issued, now),
