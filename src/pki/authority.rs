@@ -1,6 +1,7 @@
 //! A CA: making one, and reading one back to sign with it.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -137,9 +138,8 @@ fn read_key(path: &Path) -> Result<KeyPair, PkiError> {
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {
-    fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => PkiError::NoAuthority(path.to_owned()),
-        _ => failed("read", path)(error),
+    fs::read_to_string(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound { PkiError::NoAuthority(path.to_owned()) } else { failed("read", path)(error) }
     })
 }
 

@@ -138,9 +138,9 @@ pub(super) fn write_all(files: &[NewFile]) -> Result<(), PkiError> {
 
 fn write<'a>(file: &'a NewFile, written: &mut Vec<&'a Path>) -> Result<(), PkiError> {
     let path = file.path.as_path();
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => PkiError::Taken(path.to_owned()),
-        _ => failed("write", path)(error),
+    let opened = OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path);
+    let mut out = opened.map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists { PkiError::Taken(path.to_owned()) } else { failed("write", path)(error) }
     })?;
     written.push(path);
     let fill = |out: &mut File| {

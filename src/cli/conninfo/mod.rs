@@ -107,14 +107,16 @@ fn advise(connection: &Connection, format: Format, folder: &Folder) {
         }
         Format::Jdbc | Format::Uri | Format::Keywords => {}
     }
-    for (file, made_by) in [(&connection.sslcert, "client"), (&connection.sslkey, "client"), (&connection.sslrootcert, "init")] {
-        if file != "system" && !Path::new(file).exists() {
-            let option = if made_by == "client" { "--sslcert and --sslkey" } else { "--sslrootcert" };
-            eprintln!(
-                "# there is no {file} on this machine: make it with `postern pki {made_by} {} ...`, or name yours with {option}",
-                folder.path().display()
-            );
-        }
+    let missing = |file: &str| file != "system" && !Path::new(file).exists();
+    let folder = folder.path().display();
+    if let Some(file) = [&connection.sslcert, &connection.sslkey].into_iter().find(|file| missing(file)) {
+        eprintln!(
+            "# there is no {file} here: make it with `postern pki client {folder} --cn ROLE`, or name yours with --sslcert and --sslkey"
+        );
+    }
+    if missing(&connection.sslrootcert) {
+        let file = &connection.sslrootcert;
+        eprintln!("# there is no {file} here: name the CA of the server's certificate with --sslrootcert, or `system` for a public one");
     }
 }
 
@@ -140,18 +142,11 @@ pub(super) fn first_certificate(file: &Path) -> Option<Certificate> {
 /// looks at the CN.
 pub(super) fn host_of(server: &Certificate) -> Option<String> {
     let names = server.portrait().ok()?.alternative_names;
-    let dns = names.iter().find_map(|name| match name {
-        AlternativeName::Dns(name) if !name.starts_with('*') => Some(name.clone()),
-        _ => None,
-    });
-    let address = || {
-        names.iter().find_map(|name| match name {
-            AlternativeName::Address(address) => Some(address.to_string()),
-            _ => None,
-        })
-    };
+    let dns = |name: &AlternativeName| if let AlternativeName::Dns(name) = name { Some(name.clone()) } else { None };
+    let address = |name: &AlternativeName| if let AlternativeName::Address(address) = name { Some(address.to_string()) } else { None };
+    let first_name = names.iter().filter_map(dns).find(|name| !name.starts_with('*'));
     let common_name = || if names.is_empty() { server.subject().common_name().ok().map(|name| name.as_str().to_owned()) } else { None };
-    dns.or_else(address).or_else(common_name)
+    first_name.or_else(|| names.iter().find_map(address)).or_else(common_name)
 }
 
 /// A path that means the same from every folder.
