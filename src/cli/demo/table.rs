@@ -5,7 +5,8 @@ use super::logins::Outcome;
 /// A line an outcome, each column as wide as it must be.
 pub(super) fn of(outcomes: &[Outcome]) -> String {
     let rows: Vec<_> = outcomes.iter().map(cells).collect();
-    let heads = ["who", "asks", "and reads", ""];
+    // The longest column last, so that a narrow terminal breaks lines where it hurts least.
+    let heads = ["", "who", "asks", "and reads"];
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(String::as_str).chain(heads.get(column).copied());
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -24,10 +25,6 @@ pub(super) fn of(outcomes: &[Outcome]) -> String {
 }
 
 fn cells(outcome: &Outcome) -> [String; 4] {
-    let verdict = match (outcome.is_as_expected(), outcome.login.expected.is_let_in()) {
-        (true, true) => "ok",
-        (true, false) => "ok, kept out",
-        (false, _) => "NOT AS EXPECTED",
-    };
-    [outcome.login.who.to_owned(), outcome.login.asks.to_owned(), outcome.answer.clone(), verdict.to_owned()]
+    let verdict = if outcome.is_as_expected() { "ok" } else { "NOT AS EXPECTED" };
+    [verdict.to_owned(), outcome.login.who.to_owned(), outcome.login.asks.to_owned(), outcome.answer.clone()]
 }
