@@ -25,6 +25,7 @@ mod demo;
 mod differential;
 mod harness;
 mod hostile;
+mod limits;
 mod pki;
 mod refusals;
 mod sessions;
