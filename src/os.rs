@@ -1,6 +1,8 @@
 //! The operating system's answers to questions about itself: the home of `nix`.
 
+use std::fs;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 
 use nix::unistd::User;
 
@@ -12,9 +14,88 @@ pub fn uid_of(name: &str) -> io::Result<Option<u32>> {
     Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
 }
 
+/// The TCP peers of this network namespace to which data is on its way and from which nothing is heard: the retransmission or
+/// window-probe timer is running, and at least [`UNANSWERED`] packets in a row were not acknowledged (proc_net_tcp, net/ipv4/tcp_ipv4.c,
+/// get_tcp4_sock). A peer that answers window probes is not among them: each answer sets its count to zero.
+///
+/// # Errors
+/// The kernel's table cannot be read.
+pub fn unheard_peers() -> io::Result<Vec<SocketAddr>> {
+    let ipv4 = fs::read_to_string("/proc/self/net/tcp")?;
+    // A kernel without IPv6 has no such table.
+    let ipv6 = fs::read_to_string("/proc/self/net/tcp6").unwrap_or_default();
+    Ok(ipv4.lines().chain(ipv6.lines()).filter_map(unheard_peer).collect())
+}
+
+/// Packets in a row that were not acknowledged: with Linux's doubling timer, some six seconds of silence on a fast network.
+const UNANSWERED: u32 = 4;
+
+/// The peer of one line: `sl local remote st tx:rx timer:when retransmits uid probes inode ..`, numbers in hexadecimal but the last.
+fn unheard_peer(line: &str) -> Option<SocketAddr> {
+    let mut columns = line.split_ascii_whitespace();
+    let remote = columns.nth(2)?;
+    let timer = columns.nth(2)?;
+    let retransmits = u32::from_str_radix(columns.next()?, 16).ok()?;
+    let probes = columns.nth(1)?.parse().ok()?;
+    let unanswered = match timer.split_once(':')?.0 {
+        "01" => retransmits,
+        "04" => probes,
+        _ => return None,
+    };
+    (unanswered >= UNANSWERED).then(|| socket_address(remote)).flatten()
+}
+
+/// `ADDRESS:PORT` as the kernel prints them: the address in words of four bytes, each in the machine's order.
+fn socket_address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| {
+        let digits = address.get(at..at.checked_add(8)?)?;
+        u32::from_str_radix(digits, 16).ok().map(u32::to_ne_bytes)
+    };
+    let ip = match address.len() {
+        8 => IpAddr::from(word(0)?),
+        32 => {
+            let octets = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
+            IpAddr::from(<[u8; 16]>::try_from(octets).ok()?).to_canonical()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_is_unheard_when_its_timer_runs_and_nothing_is_acknowledged() {
+        let line = |timer: &str, retransmits: u32, probes: u32| {
+            format!(
+                "  12: 0100007F:1920 0302000A:C350 01 00000040:00000000 {timer}:0000014A {retransmits:08X}     0        {probes} 12345 4 0000"
+            )
+        };
+        let peer = Some("10.0.2.3:50000".parse().unwrap());
+        assert_eq!(unheard_peer(&line("01", 4, 0)), peer);
+        assert_eq!(unheard_peer(&line("04", 0, 4)), peer);
+        assert_eq!(unheard_peer(&line("01", 3, 0)), None);
+        assert_eq!(unheard_peer(&line("04", 9, 0)), None, "a stopped reader answers every probe");
+        assert_eq!(unheard_peer(&line("02", 9, 9)), None, "keepalive has limits of its own");
+        assert_eq!(unheard_peer("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"), None);
+    }
+
+    #[test]
+    fn an_ipv6_address_is_four_words_in_the_machines_order() {
+        let mapped = socket_address("0000000000000000FFFF00000302000A:1538");
+        assert_eq!(mapped, Some("10.0.2.3:5432".parse().unwrap()));
+        assert_eq!(socket_address("00000000000000000000000001000000:1538"), Some("[::1]:5432".parse().unwrap()));
+        assert_eq!(socket_address("0302000A"), None);
+    }
+
+    #[test]
+    fn the_kernels_table_can_be_read() {
+        assert!(unheard_peers().is_ok());
+    }
 
     #[test]
     fn root_is_uid_0_and_a_strange_name_is_nobody() {

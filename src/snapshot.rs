@@ -1,8 +1,9 @@
 //! All that a new connection is judged and served by, read and checked together, immutable.
 
+use std::path::Path;
 use std::time::Duration;
 
-use crate::backend::BackendSettings;
+use crate::backend::{BackendSettings, Passfile};
 use crate::config::{CancelPlaintext, LiveSettings};
 use crate::policy::Policy;
 use crate::tls::{Acceptor, MaterialFault};
@@ -12,6 +13,7 @@ pub struct Snapshot {
     tls: Acceptor,
     policy: Policy,
     backend: BackendSettings,
+    passfile: Option<Passfile>,
     cancel_plaintext: CancelPlaintext,
     authentication_timeout: Duration,
 }
@@ -22,8 +24,13 @@ impl Snapshot {
     /// # Errors
     /// Every fault that can be found, not the first.
     pub fn load(settings: &LiveSettings) -> Result<Self, Vec<MaterialFault>> {
+        let mut faults = Vec::new();
+        let tls = Acceptor::load(&settings.tls).map_err(|found| faults.extend(found)).ok();
+        let passfile = load_passfile(settings.backend.passfile.as_deref()).map_err(|found| faults.extend(found)).ok();
+        let (Some(tls), Some(passfile)) = (tls, passfile) else { return Err(faults) };
         Ok(Self {
-            tls: Acceptor::load(&settings.tls)?,
+            tls,
+            passfile,
             policy: settings.policy.clone(),
             backend: settings.backend.clone(),
             cancel_plaintext: settings.cancel_plaintext,
@@ -51,6 +58,11 @@ impl Snapshot {
         &self.backend
     }
 
+    /// Passwords for a backend that asks for one.
+    pub fn passfile(&self) -> Option<&Passfile> {
+        self.passfile.as_ref()
+    }
+
     /// Whether a CancelRequest may come without a certificate.
     pub fn allows_cancel_without_certificate(&self) -> bool {
         self.cancel_plaintext == CancelPlaintext::Allow
@@ -60,4 +72,10 @@ impl Snapshot {
     pub fn authentication_timeout(&self) -> Duration {
         self.authentication_timeout
     }
+}
+
+fn load_passfile(file: Option<&Path>) -> Result<Option<Passfile>, Vec<MaterialFault>> {
+    let Some(file) = file else { return Ok(None) };
+    let fault = |what| MaterialFault { file: file.to_owned(), setting: "backend.passfile", what };
+    Passfile::load(file).map(Some).map_err(|faults| faults.into_iter().map(fault).collect())
 }

@@ -84,6 +84,11 @@ impl PeerAddress {
         Self(SocketAddr::new(address.ip().to_canonical(), address.port()))
     }
 
+    /// Whether it is this address and port, which is in its canonical form.
+    pub fn is(&self, address: SocketAddr) -> bool {
+        self.0.ip() == address.ip() && self.0.port() == address.port()
+    }
+
     /// The IP address.
     pub fn ip(&self) -> IpAddr {
         self.0.ip()

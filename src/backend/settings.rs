@@ -1,5 +1,6 @@
 //! How the backend is reached, as the operator wrote it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::BackendTarget;
@@ -9,6 +10,12 @@ use super::BackendTarget;
 pub struct BackendSettings {
     /// Its address on this machine.
     pub target: BackendTarget,
+    /// `backend.host` and `backend.port` as they were written, which lines of a password file are for.
+    pub host: String,
+    /// The port, as for `host`.
+    pub port: u16,
+    /// A password file, for a backend that asks for SCRAM-SHA-256.
+    pub passfile: Option<PathBuf>,
     /// The longest the backend may take from the connect to its AuthenticationOk.
     pub connect_timeout: Duration,
     /// The OS user that the server's end of the Unix socket must run as (libpq's requirepeer); `None` is not checked.

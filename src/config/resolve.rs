@@ -20,7 +20,7 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let root = Section::root(root, faults);
     let listen = addresses(&root, faults);
     let tls = tls(&root.section("tls", faults), folder, faults);
-    let backend = backend(&root.section("backend", faults), faults);
+    let backend = backend(&root.section("backend", faults), folder, faults);
     let policy = hba::policy(&root, faults);
     let cancel_plaintext = root.section("cancel", faults).optional(
         "plaintext",
@@ -71,21 +71,22 @@ fn tls(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<TlsS
     })
 }
 
-fn backend(section: &Section<'_>, faults: &mut Faults) -> Option<BackendSettings> {
+fn backend(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<BackendSettings> {
     let port = section.optional("port", POSTGRESQL_PORT, port, faults);
-    let target = section.required("host", |node| target(node, port.unwrap_or(POSTGRESQL_PORT)), faults);
+    let host = section.required("host", |node| host(node, port.unwrap_or(POSTGRESQL_PORT)), faults);
+    let passfile = section.optional("passfile", None, nullable(path(folder)), faults);
     let connect_timeout = section.optional("connect_timeout", CONNECT, duration(LONGEST_CONNECT), faults);
     let require_peer = section.optional("require_peer", None, nullable(peer), faults);
-    if let (Some(BackendTarget::Loopback(_)), Some(Some(_))) = (&target, require_peer) {
+    if let (Some((_, BackendTarget::Loopback(_))), Some(Some(_))) = (&host, require_peer) {
         let wrong = Wrong::new("null beside a TCP host", "use the Unix socket's directory as host, or remove it");
         section.fault("require_peer", wrong.which("which only a Unix socket can tell"), faults);
         return None;
     }
-    port?;
-    Some(BackendSettings { target: target?, connect_timeout: connect_timeout?, require_peer: require_peer? })
+    let (host, target) = host?;
+    Some(BackendSettings { target, host, port: port?, passfile: passfile?, connect_timeout: connect_timeout?, require_peer: require_peer? })
 }
 
-fn target(node: &Node, port: u16) -> Read<BackendTarget> {
+fn host(node: &Node, port: u16) -> Read<(String, BackendTarget)> {
     let wrong = |advice: &str| Wrong::new("the absolute directory of a Unix socket, a loopback address or localhost", advice);
     let host = text(node, || wrong("write PostgreSQL's unix_socket_directories, as /var/run/postgresql"))?;
     if host.contains('\0') {
@@ -97,7 +98,7 @@ fn target(node: &Node, port: u16) -> Read<BackendTarget> {
         BackendTarget::Unix(socket) if socket.as_os_str().len() > LONGEST_SOCKET_PATH => {
             Err(wrong("use a shorter directory").which(format!("whose socket's path is longer than {LONGEST_SOCKET_PATH} bytes")))
         }
-        BackendTarget::Unix(_) | BackendTarget::Loopback(_) => Ok(target),
+        BackendTarget::Unix(_) | BackendTarget::Loopback(_) => Ok((host.to_owned(), target)),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::BootSettings;
 use crate::error::EndReason;
 use crate::listen::{BindError, accept_all, bind};
 use crate::observe::{Event, ObserveError, Observers};
-use crate::session::{Door, Sessions};
+use crate::session::{Door, Sessions, watch_for_lost_clients};
 use crate::snapshot::Snapshot;
 
 /// How long sessions may take to end once they are told to: their farewell's time, and that of the close behind it.
@@ -104,6 +104,7 @@ fn serve(
             observers.emit(&Event::Listening { address });
         }
         drop((door, stopped));
+        tokio::spawn(watch_for_lost_clients(Arc::clone(&sessions)));
         loop {
             match signals.next().await {
                 Signal::Stop => break,

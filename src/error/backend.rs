@@ -22,8 +22,16 @@ pub enum BackendFailure {
         /// The user ID that is required.
         required: u32,
     },
-    /// It asks for more than the certificate: the code of its Authentication message.
+    /// It asks for a password, or for more, that Postern has not or does not give: the code of its Authentication message.
     AsksForPassword(u32),
+    /// It did not take the password of `backend.passfile`: its SQLSTATE and message.
+    PasswordRejected(String),
+    /// It offers SASL without SCRAM-SHA-256.
+    NoScram,
+    /// Its side of the SCRAM exchange is malformed, out of turn, or asks for too many iterations.
+    ScramInvalid,
+    /// It did not prove that it knows the password that `backend.passfile` has for the role.
+    NotProven,
     /// It said what no PostgreSQL says.
     Protocol(FrameError),
 }
@@ -33,8 +41,8 @@ impl BackendFailure {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Unreachable(_) | Self::Closed | Self::Silent | Self::WrongPeer { .. } => Reason::BackendUnreachable,
-            Self::AsksForPassword(_) => Reason::BackendRefused,
-            Self::Protocol(_) => Reason::BackendProtocol,
+            Self::AsksForPassword(_) | Self::PasswordRejected(_) | Self::NoScram => Reason::BackendRefused,
+            Self::ScramInvalid | Self::NotProven | Self::Protocol(_) => Reason::BackendProtocol,
         }
     }
 
@@ -45,8 +53,10 @@ impl BackendFailure {
             Self::Closed => "The database server closed the connection before it answered.",
             Self::Silent => "The database server did not answer in time.",
             Self::WrongPeer { .. } => "The database server could not be verified.",
-            Self::AsksForPassword(_) => "The database server asks for a password that is not configured here.",
-            Self::Protocol(_) => "The database server sent an invalid answer.",
+            Self::AsksForPassword(_) | Self::NoScram => "The database server asks for a password that is not configured here.",
+            Self::PasswordRejected(_) => "The database server did not accept the password that is configured here.",
+            Self::NotProven => "The database server could not be verified.",
+            Self::ScramInvalid | Self::Protocol(_) => "The database server sent an invalid answer.",
         }
     }
 }
@@ -62,10 +72,30 @@ impl fmt::Display for BackendFailure {
             Self::WrongPeer { found, required } => {
                 write!(f, "the backend's socket is served by uid {found}, backend.require_peer asks for uid {required}")
             }
+            Self::AsksForPassword(10) => write!(
+                f,
+                "the backend asks for a SCRAM password and backend.passfile has none for this role; add a line to it, or give Postern's \
+                 line in the backend's pg_hba.conf the method peer"
+            ),
             Self::AsksForPassword(code) => write!(
                 f,
-                "the backend asks for {}; give Postern's line in its pg_hba.conf the method peer or trust",
+                "the backend asks for {}, which is not answered; give Postern's line in the backend's pg_hba.conf the method peer, or \
+                 scram-sha-256 with backend.passfile",
                 authentication_name(*code)
+            ),
+            Self::PasswordRejected(said) => {
+                write!(
+                    f,
+                    "the backend did not take the role's password of backend.passfile: {said}; correct the line or the role's password"
+                )
+            }
+            Self::NoScram => {
+                write!(f, "the backend offers SASL without SCRAM-SHA-256; set password_encryption and the role's password anew")
+            }
+            Self::ScramInvalid => write!(f, "the backend's side of the SCRAM exchange is malformed or asks for too many iterations"),
+            Self::NotProven => write!(
+                f,
+                "the backend did not prove that it knows the role's password of backend.passfile; is another process listening in its place?"
             ),
             Self::Protocol(error) => write!(f, "the backend sent {error}; is it PostgreSQL?"),
         }
@@ -81,7 +111,6 @@ fn authentication_name(code: u32) -> &'static str {
         5 => "an MD5 password (method md5)",
         7 | 8 => "GSSAPI authentication (method gss)",
         9 => "SSPI authentication (method sspi)",
-        10..=12 => "a SCRAM password (method scram-sha-256)",
         _ => "an authentication that is not known",
     }
 }

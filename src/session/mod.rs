@@ -8,12 +8,14 @@
 //! A stage that refuses yields a [`Rejected`]: the cause, and the only handle that can still write to the client.
 
 mod accepted;
+mod answer;
 mod arrival;
 mod authorize;
 mod cancel;
 mod closing;
 mod handshake;
 mod login;
+mod lost;
 mod pipe;
 mod prefixed;
 mod registry;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use arrival::Door;
+pub use lost::watch_for_lost_clients;
 pub use registry::Sessions;
 
 use accepted::{Accepted, Negotiated};

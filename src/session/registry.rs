@@ -1,6 +1,7 @@
 //! The sessions that are alive: whom a CancelRequest may reach, and how one is told to end.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -9,13 +10,15 @@ use atomic_waker::AtomicWaker;
 use crate::crypto::secrets_equal;
 use crate::error::EndReason;
 use crate::identity::ClientIdentity;
-use crate::types::SessionId;
+use crate::observe::Trail;
+use crate::types::{PeerAddress, SessionId};
 use crate::wire::CancelRequest;
 
 /// A live session, as others see it.
 #[derive(Debug)]
 pub struct LiveSession {
     id: SessionId,
+    client: PeerAddress,
     identity: ClientIdentity,
     /// What the backend gave the client to cancel with; `None` if it gave nothing usable.
     cancel: Option<CancelRequest>,
@@ -69,8 +72,14 @@ struct State {
 
 impl Sessions {
     /// Enters a session; it is left by dropping the registration. `None` once [`Sessions::end_all`] was called.
-    pub fn register(self: &Arc<Self>, id: SessionId, identity: ClientIdentity, cancel: Option<CancelRequest>) -> Option<Registration> {
-        let session = Arc::new(LiveSession { id, identity, cancel, order: OnceLock::new(), waker: AtomicWaker::new() });
+    pub(super) fn register(
+        self: &Arc<Self>,
+        trail: &Trail,
+        identity: ClientIdentity,
+        cancel: Option<CancelRequest>,
+    ) -> Option<Registration> {
+        let Trail { session: id, client, .. } = *trail;
+        let session = Arc::new(LiveSession { id, client, identity, cancel, order: OnceLock::new(), waker: AtomicWaker::new() });
         let mut state = self.lock();
         if state.closing {
             return None;
@@ -87,6 +96,17 @@ impl Sessions {
         let session = self.lock().by_pid.get(&request.pid).cloned()?;
         let key = &session.cancel.as_ref()?.key;
         secrets_equal(key.as_bytes(), request.key.as_bytes()).then_some(session)
+    }
+
+    /// Whether no session is alive.
+    pub fn is_empty(&self) -> bool {
+        self.lock().live.is_empty()
+    }
+
+    /// Tells the session of the client with this address and port to end, if there is one.
+    pub(super) fn end_client(&self, client: SocketAddr, reason: EndReason) {
+        let session = self.lock().live.values().find(|session| session.client.is(client)).cloned();
+        session.iter().for_each(|session| session.end(reason));
     }
 
     /// Tells every session to end, and admits no further one.

@@ -113,10 +113,16 @@ impl BackendScanner {
 
 /// What the backend wants by an Authentication message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authentication {
+pub enum Authentication<'a> {
     /// The session is authenticated.
     Ok,
-    /// Anything else, by its code: 3 cleartext password, 5 MD5, 7 and 8 GSSAPI, 9 SSPI, 10 to 12 SASL.
+    /// SASL is asked for; the names of the mechanisms, each NUL-terminated.
+    Sasl(&'a [u8]),
+    /// The SASL server's challenge.
+    SaslContinue(&'a [u8]),
+    /// The SASL server's last message.
+    SaslFinal(&'a [u8]),
+    /// Anything else, by its code: 3 cleartext password, 5 MD5, 7 and 8 GSSAPI, 9 SSPI.
     Other(u32),
 }
 
@@ -124,7 +130,7 @@ pub enum Authentication {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendMessage<'a> {
     /// AuthenticationOk, or a request for more.
-    Authentication(Authentication),
+    Authentication(Authentication<'a>),
     /// The session's process ID and key; no key where its length is not 4 to 256 bytes.
     BackendKeyData(u32, Option<CancelKey>),
     /// The login is complete.
@@ -196,6 +202,9 @@ fn decode_authentication(body: &[u8]) -> Option<BackendMessage<'_>> {
     let (code, rest) = body.split_first_chunk::<4>()?;
     let authentication = match u32::from_be_bytes(*code) {
         0 => rest.is_empty().then_some(Authentication::Ok)?,
+        10 => Authentication::Sasl(rest),
+        11 => Authentication::SaslContinue(rest),
+        12 => Authentication::SaslFinal(rest),
         code => Authentication::Other(code),
     };
     Some(BackendMessage::Authentication(authentication))
@@ -214,6 +223,22 @@ impl<'a> ErrorFields<'a> {
             _ => None,
         })
     }
+}
+
+/// SASLInitialResponse: the mechanism that was chosen, and the client's first message.
+pub fn sasl_initial_response(mechanism: &str, message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+    password_message(&[mechanism.as_bytes(), &[0], &length, message].concat())
+}
+
+/// SASLResponse: the client's answer to a challenge.
+pub fn sasl_response(message: &[u8]) -> Vec<u8> {
+    password_message(message)
+}
+
+fn password_message(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len().saturating_add(4)).unwrap_or(u32::MAX).to_be_bytes();
+    [&[b'p'][..], &length, body].concat()
 }
 
 /// A FATAL of our own, in PostgreSQL's form.

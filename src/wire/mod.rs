@@ -11,7 +11,10 @@ mod scan;
 mod sqlstate;
 mod startup;
 
-pub use backend::{Authentication, BackendMessage, BackendScanner, ErrorFields, ErrorResponse, FrameError, TransactionStatus};
+pub use backend::{
+    Authentication, BackendMessage, BackendScanner, ErrorFields, ErrorResponse, FrameError, TransactionStatus, sasl_initial_response,
+    sasl_response,
+};
 pub use cancel::{CancelKey, CancelRequest};
 pub use frontend::FrontendScanner;
 pub use params::StartupParameters;

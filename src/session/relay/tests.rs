@@ -6,8 +6,13 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::identity::testing::identity;
+use crate::observe::Trail;
 use crate::session::registry::{Registration, Sessions};
-use crate::types::SessionId;
+use crate::types::{PeerAddress, SessionId};
+
+fn trail() -> Trail {
+    Trail::new(SessionId::generate(), PeerAddress::new("127.0.0.1:5000".parse().unwrap()))
+}
 
 /// A relay between two in-memory streams, as a task; the test holds the far ends.
 struct World {
@@ -19,7 +24,7 @@ struct World {
 
 fn world(buffer: usize) -> World {
     let sessions = Arc::new(Sessions::default());
-    let registration = sessions.register(SessionId::generate(), identity("alice"), None).unwrap();
+    let registration = sessions.register(&trail(), identity("alice"), None).unwrap();
     let (client, near_client) = duplex(buffer);
     let (backend, near_backend) = duplex(buffer);
     let mut relay = Relay::new(near_client, near_backend, Arc::clone(registration.session()), Vec::new(), b"");
@@ -183,7 +188,7 @@ impl AsyncWrite for Vanished {
 
 async fn vanished(asked: &'static [u8]) -> Finish {
     let sessions = Arc::new(Sessions::default());
-    let registration = sessions.register(SessionId::generate(), identity("alice"), None).unwrap();
+    let registration = sessions.register(&trail(), identity("alice"), None).unwrap();
     let (mut backend, near) = duplex(1024);
     let relay = Relay::new(Vanished(Some(asked)), near, Arc::clone(registration.session()), Vec::new(), b"");
     let relay = tokio::spawn(relay);

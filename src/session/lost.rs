@@ -1,0 +1,42 @@
+//! Clients whose host is gone while data is on its way to them.
+//!
+//! Keepalive finds a silent peer, but not while data is outstanding, and the kernel alone then takes a quarter of an hour.
+//! TCP_USER_TIMEOUT would also end a reader that has merely stopped: its window is zero, its kernel answers every probe, and it is to
+//! live as long as it would with PostgreSQL. So the kernel's own table is asked which connections send again and again and hear nothing.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::registry::Sessions;
+use crate::error::EndReason;
+use crate::os;
+
+/// How often the kernel is asked.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a peer may acknowledge nothing. With the look before and after, it is gone within 45 seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ends sessions whose clients acknowledge nothing, for as long as it is polled.
+pub async fn watch_for_lost_clients(sessions: Arc<Sessions>) {
+    let mut looks = interval(LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unheard: HashMap<SocketAddr, Instant> = HashMap::new();
+    loop {
+        let now = looks.tick().await;
+        if sessions.is_empty() {
+            unheard.clear();
+            continue;
+        }
+        // A kernel without the table leaves the work to its own timers.
+        let Ok(Ok(peers)) = spawn_blocking(os::unheard_peers).await else { return };
+        unheard = peers.into_iter().map(|peer| (peer, unheard.get(&peer).copied().unwrap_or(now))).collect();
+        for (peer, _) in unheard.iter().filter(|(_, since)| now.saturating_duration_since(**since) >= PATIENCE) {
+            sessions.end_client(*peer, EndReason::ClientLost);
+        }
+    }
+}
