@@ -229,7 +229,7 @@ mod tests {
             let mut reader = Reader::new(&bytes);
             let mut taken = 0;
             while let Ok(element) = reader.element() {
-                taken += element.encoded.len();
+                taken = element.encoded.len().saturating_add(taken);
                 prop_assert!(element.encoded.len() >= 2 && element.content.len() < element.encoded.len());
             }
             prop_assert!(taken <= bytes.len());

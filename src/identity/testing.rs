@@ -1,7 +1,8 @@
 //! Certificates and CRLs for unit tests, put together byte by byte: what a test is about can be as wrong as it likes.
 
-use super::{Certificate, ClientIdentity, VerifiedChain};
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
+
+use super::{Certificate, ClientIdentity, VerifiedChain};
 
 /// The time that tests call now, in seconds since 1970: 2027-01-15. All that does not say otherwise is valid from 2020 to 2045.
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -40,9 +41,12 @@ pub(crate) fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
     element(0x30, &parts.concat())
 }
 
-/// A Name of RDNs, each of attributes (contents of the type, tag of the value, value).
-pub(crate) fn name(rdns: &[&[(&[u8], u8, &[u8])]]) -> Vec<u8> {
-    let attribute = |(oid, tag, value): &(&[u8], u8, &[u8])| sequence(&[element(6, oid), element(*tag, value)]);
+/// An attribute: contents of its type, tag of its value, value.
+pub(crate) type DraftAttribute<'a> = (&'a [u8], u8, &'a [u8]);
+
+/// A Name of RDNs.
+pub(crate) fn name(rdns: &[&[DraftAttribute<'_>]]) -> Vec<u8> {
+    let attribute = |(oid, tag, value): &DraftAttribute<'_>| sequence(&[element(6, oid), element(*tag, value)]);
     let rdns: Vec<_> = rdns.iter().map(|rdn| element(0x31, &rdn.iter().flat_map(attribute).collect::<Vec<_>>())).collect();
     sequence(&rdns)
 }
@@ -246,4 +250,23 @@ pub(crate) fn identity_of(subject: &[u8]) -> ClientIdentity {
 /// The identity of a client whose certificate's one common name is this.
 pub(crate) fn identity(common_name: &str) -> ClientIdentity {
     identity_of(&cn(common_name))
+}
+
+/// `der` as a PEM block.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in der.chunks(3) {
+        let bits = (0..3).fold(0u32, |bits, at| (bits << 8) | u32::from(chunk.get(at).copied().unwrap_or(0)));
+        (0..4).for_each(|at| text.push(if at <= chunk.len() { DIGITS[(bits >> (18 - 6 * at)) as usize & 63] as char } else { '=' }));
+    }
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).expect("ASCII")).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// The key of a PKCS #8 document in the format of its own kind: PKCS #1 or SEC 1.
+pub(crate) fn inside_pkcs8(der: &[u8]) -> Vec<u8> {
+    let mut fields = super::der::Reader::new(der).element().expect("a document").inside();
+    fields.element().and_then(|_| fields.element()).expect("version and algorithm");
+    fields.element().expect("the key").content.to_vec()
 }

@@ -127,14 +127,14 @@ impl Sessions {
 
 /// A session's place among the live ones.
 #[derive(Debug)]
-pub struct Registration {
+pub(super) struct Registration {
     sessions: Arc<Sessions>,
     session: Arc<LiveSession>,
 }
 
 impl Registration {
     /// The session.
-    pub fn session(&self) -> &Arc<LiveSession> {
+    pub(super) fn session(&self) -> &Arc<LiveSession> {
         &self.session
     }
 }

@@ -50,10 +50,12 @@ fn of_rustls(error: &Error) -> TlsFailure {
 }
 
 fn of_incompatible(incompatible: &PeerIncompatible) -> TlsFailure {
-    // Non-exhaustive as well; the versions are what a client without TLS 1.3 runs into, whatever it offers.
+    // Non-exhaustive as well. What a client without TLS 1.3 runs into, whatever it offers: TLS 1.1 and older know no
+    // signature_algorithms either, which rustls looks for first (and answers by the alert handshake_failure).
     #[allow(clippy::wildcard_enum_match_arm)]
     match incompatible {
         PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled
         | PeerIncompatible::ServerDoesNotSupportTls12Or13

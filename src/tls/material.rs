@@ -145,24 +145,21 @@ impl Source<'_> {
         OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.file)
     }
 
-    /// PostgreSQL's rule for key files (src/backend/libpq/be-secure-common.c, check_ssl_key_file_permissions).
     fn check_permissions(&self, metadata: &Metadata) -> Result<(), MaterialFault> {
-        let (mode, owner, us) = (metadata.mode() & 0o7777, metadata.uid(), geteuid().as_raw());
-        let (forbidden, allowed) = match owner {
-            0 => (0o037, "0640"),
-            _ if owner == us => (0o077, "0600"),
-            _ => {
-                return Err(
-                    self.fault(format!("its owner is uid {owner}; it must be owned by root or by the user that runs Postern, uid {us}"))
-                );
-            }
-        };
-        if mode & forbidden != 0 {
-            let whose = if owner == 0 { "root's" } else { "ours" };
-            return Err(self.fault(format!("its mode is {mode:04o}; it is {whose} and may be at most {allowed}: chmod {allowed} FILE")));
-        }
-        Ok(())
+        forbidden_mode(metadata.mode(), metadata.uid(), geteuid().as_raw()).map_or(Ok(()), |what| Err(self.fault(what)))
     }
+}
+
+/// What is wrong with a key file of this mode and owner for the user `us`, by PostgreSQL's rule
+/// (src/backend/libpq/be-secure-common.c, check_ssl_key_file_permissions). Root's own files count as root's even if we are root.
+fn forbidden_mode(mode: u32, owner: u32, us: u32) -> Option<String> {
+    let (forbidden, allowed, whose) = match owner {
+        0 => (0o037, "0640", "root's"),
+        _ if owner == us => (0o077, "0600", "ours"),
+        _ => return Some(format!("its owner is uid {owner}; it must be owned by root or by the user that runs Postern, uid {us}")),
+    };
+    let mode = mode & 0o777;
+    (mode & forbidden != 0).then(|| format!("its mode is {mode:04o}; it is {whose} and may be at most {allowed}: chmod {allowed} FILE"))
 }
 
 /// What to say of a PEM block that cannot be decoded.

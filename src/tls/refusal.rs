@@ -1,5 +1,7 @@
 //! Why a client certificate is refused, and the alert that says so: the one OpenSSL would send for PostgreSQL.
 
+use std::fmt;
+
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
@@ -137,10 +139,19 @@ impl From<Refusal> for rustls::Error {
     }
 }
 
-/// A certificate in an operator's message: its subject, cut to a line's length, and its serial number. The subject is
-/// ASCII without control characters.
-pub(super) fn shown(certificate: &Certificate) -> String {
-    format!("\"{}\" (serial {})", shortened(&certificate.subject().rfc2253()), shortened(&certificate.serial_hex()))
+/// A certificate in an operator's message. Nothing is written unless somebody is refused.
+pub(super) fn shown(certificate: &Certificate) -> Shown<'_> {
+    Shown(certificate)
+}
+
+/// Its subject, cut to a line's length, and its serial number. The subject is ASCII without control characters.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a>(&'a Certificate);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" (serial {})", shortened(&self.0.subject().rfc2253()), shortened(&self.0.serial_hex()))
+    }
 }
 
 /// The first 200 bytes of ASCII text.

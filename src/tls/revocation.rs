@@ -49,28 +49,29 @@ impl RevocationLists {
         if issuer.extensions().key_usage.is_some_and(|usage| !usage.crl_sign) {
             return unknown(format!("{by} may not sign CRLs: its key usage lacks cRLSign"), Alert::CertificateUnknown);
         }
-        let mut covering = Vec::new();
+        let (mut covering, mut others) = (Vec::new(), false);
         for crl in self.of(issuer.subject().as_der(), issuer.public_key()) {
             match crl.scope().covers(certificate) {
                 Ok(true) => covering.push(crl),
-                Ok(false) => {}
+                Ok(false) => others = true,
                 Err(error) => {
                     return unknown(format!("the CRL distribution points of {who} cannot be read: {error}"), Alert::BadCertificate);
                 }
             }
         }
         let newest = newest_of_each_scope(&covering, now);
-        if newest.iter().any(|crl| crl.lists(certificate.serial())) {
-            return Err(Refusal::revoked(format!("a CRL of {by} lists {who}")));
-        }
-        if newest.is_empty() {
-            return match covering.first() {
-                None => unknown(format!("there is no CRL of {by} that covers {who}"), Alert::UnknownCa),
-                Some(_) => unknown(format!("the CRL of {by} is not yet in force"), Alert::BadCertificate),
-            };
+        match (covering.is_empty(), newest.is_empty()) {
+            // X509_V_ERR_DIFFERENT_CRL_SCOPE, X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_CRL_NOT_YET_VALID.
+            (true, _) if others => return unknown(format!("no CRL of {by} covers {who}"), Alert::CertificateUnknown),
+            (true, _) => return unknown(format!("there is no CRL of {by}"), Alert::UnknownCa),
+            (false, true) => return unknown(format!("the CRL of {by} is not yet in force"), Alert::BadCertificate),
+            (false, false) => {}
         }
         if newest.iter().all(|crl| crl.next_update().is_some_and(|next| next <= now)) {
             return unknown(format!("the CRL of {by} has expired"), Alert::CertificateExpired);
+        }
+        if newest.iter().any(|crl| crl.lists(certificate.serial())) {
+            return Err(Refusal::revoked(format!("a CRL of {by} lists {who}")));
         }
         Ok(())
     }

@@ -1,1 +1,396 @@
+use std::time::Instant;
 
+use super::*;
+use crate::identity::testing::*;
+use crate::tls::refusal::Alert;
+use crate::tls::server::provider;
+
+fn trust_in(authorities: &[&[u8]], crls: Option<&[Vec<u8>]>) -> ClientTrust {
+    let authority =
+        |der: &&[u8]| Authority { certificate: Certificate::parse(der).expect("a certificate"), der: CertificateDer::from(der.to_vec()) };
+    let crls = crls.map(|crls| crls.iter().map(|der| Crl::parse(der).expect("a CRL")).collect());
+    let algorithms = provider().signature_verification_algorithms;
+    ClientTrust::new(authorities.iter().map(authority).collect(), crls, X509V1::Accept, algorithms).expect("anchors")
+}
+
+/// The reason code and the alert, or how many links the path has.
+fn verdict_at(trust: &ClientTrust, leaf: &[u8], sent: &[&[u8]], now: i64) -> Result<usize, (&'static str, Alert)> {
+    let sent: Vec<_> = sent.iter().map(|der| CertificateDer::from(*der)).collect();
+    match trust.verify(leaf, &sent, now) {
+        Ok(chain) => Ok(crate::identity::ClientIdentity::from(chain).links().len()),
+        Err(refusal) => Err((refusal.cause.reason().code(), refusal.alert)),
+    }
+}
+
+fn verdict(trust: &ClientTrust, leaf: &[u8], sent: &[&[u8]]) -> Result<usize, (&'static str, Alert)> {
+    verdict_at(trust, leaf, sent, NOW)
+}
+
+/// A root, a CA below it, and the CA's certificate.
+fn two_tiers() -> (Maker, Maker, Vec<u8>) {
+    let (root, sub) = (Maker::new("root"), Maker::new("sub"));
+    let certificate = Draft::leaf("sub").serial(&[2]).authority(None).sign(&sub.key, &root);
+    (root, sub, certificate)
+}
+
+#[test]
+fn a_leaf_of_the_configured_ca_is_good_in_v3_and_in_v1() {
+    let ca = Maker::new("ca");
+    let trust = trust_in(&[&ca.root()], None);
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &ca), &[]), Ok(2));
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").v1().sign(&key(), &ca), &[]), Ok(2));
+    let full = Draft::leaf("alice").key_usage(DIGITAL_SIGNATURE).purpose(CLIENT_AUTH).sign(&key(), &ca);
+    assert_eq!(verdict(&trust, &full, &[]), Ok(2));
+}
+
+#[test]
+fn intermediates_come_from_the_client_or_from_the_file() {
+    let (root, sub, certificate) = two_tiers();
+    let leaf = Draft::leaf("alice").sign(&key(), &sub);
+    assert_eq!(verdict(&trust_in(&[&root.root()], None), &leaf, &[&certificate]), Ok(3));
+    assert_eq!(verdict(&trust_in(&[&root.root(), &certificate], None), &leaf, &[]), Ok(3));
+    assert_eq!(verdict(&trust_in(&[&root.root()], None), &leaf, &[]), Err(("cert_untrusted", Alert::UnknownCa)));
+}
+
+#[test]
+fn an_intermediate_alone_in_the_file_ends_no_path() {
+    let (_, sub, certificate) = two_tiers();
+    let trust = trust_in(&[&certificate], None);
+    assert_eq!(trust.anchors().count(), 0);
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &sub), &[]), Err(("cert_untrusted", Alert::UnknownCa)));
+}
+
+#[test]
+fn a_rogue_ca_of_the_same_name_is_untrusted() {
+    let (ca, rogue) = (Maker::new("ca"), Maker::new("ca"));
+    let trust = trust_in(&[&ca.root()], None);
+    for draft in [Draft::leaf("alice"), Draft::leaf("alice").v1()] {
+        assert_eq!(verdict(&trust, &draft.sign(&key(), &rogue), &[]), Err(("cert_untrusted", Alert::UnknownCa)));
+        assert_eq!(verdict(&trust, &draft.sign(&key(), &rogue), &[&rogue.root()]), Err(("cert_untrusted", Alert::UnknownCa)));
+        assert_eq!(verdict(&trust, &draft.sign(&key(), &Maker::new("other")), &[]), Err(("cert_untrusted", Alert::UnknownCa)));
+    }
+    let own = Maker::new("alice");
+    assert_eq!(verdict(&trust, &own.root(), &[]), Err(("cert_untrusted", Alert::UnknownCa)));
+}
+
+#[test]
+fn a_certificate_is_good_from_its_first_second_and_over_at_its_last() {
+    let ca = Maker::new("ca");
+    let trust = trust_in(&[&ca.root()], None);
+    for draft in [Draft::leaf("alice"), Draft::leaf("alice").v1()] {
+        let leaf = draft.dates(NOW - 10, NOW + 10).sign(&key(), &ca);
+        assert_eq!(verdict_at(&trust, &leaf, &[], NOW - 11), Err(("cert_not_yet_valid", Alert::BadCertificate)));
+        assert_eq!(verdict_at(&trust, &leaf, &[], NOW - 10), Ok(2));
+        assert_eq!(verdict_at(&trust, &leaf, &[], NOW + 9), Ok(2));
+        assert_eq!(verdict_at(&trust, &leaf, &[], NOW + 10), Err(("cert_expired", Alert::CertificateExpired)));
+    }
+}
+
+#[test]
+fn the_dates_of_every_ca_count() {
+    let (root, sub, _) = two_tiers();
+    let certificate = |draft: Draft| draft.authority(None).sign(&sub.key, &root);
+    let leaf = Draft::leaf("alice").sign(&key(), &sub);
+    let (early, late) = (certificate(Draft::leaf("sub").dates(NOW + 1, NOW + 2)), certificate(Draft::leaf("sub").dates(0, NOW - 1)));
+    let trust = trust_in(&[&root.root()], None);
+    assert_eq!(verdict(&trust, &leaf, &[&early]), Err(("cert_not_yet_valid", Alert::BadCertificate)));
+    assert_eq!(verdict(&trust, &leaf, &[&late]), Err(("cert_expired", Alert::CertificateExpired)));
+
+    let ca = Maker::new("ca");
+    let (v3, v1) = (Draft::leaf("alice").sign(&key(), &ca), Draft::leaf("alice").v1().sign(&key(), &ca));
+    for leaf in [&v3, &v1] {
+        let expired = Draft::of(&ca.name).authority(None).dates(0, NOW - 1).sign(&ca.key, &ca);
+        assert_eq!(verdict(&trust_in(&[&expired], None), leaf, &[]), Err(("cert_expired", Alert::CertificateExpired)));
+        let early = Draft::of(&ca.name).authority(None).dates(NOW + 1, NOW + 2).sign(&ca.key, &ca);
+        assert_eq!(verdict(&trust_in(&[&early], None), leaf, &[]), Err(("cert_not_yet_valid", Alert::BadCertificate)));
+        assert_eq!(verdict(&trust_in(&[&expired, &ca.root()], None), leaf, &[]), Ok(2), "a root that was renewed under its key");
+    }
+}
+
+#[test]
+fn a_leaf_must_be_for_client_authentication() {
+    let ca = Maker::new("ca");
+    let trust = trust_in(&[&ca.root()], None);
+    let refused = Err(("cert_purpose", Alert::UnsupportedCertificate));
+    let of = |draft: Draft| verdict(&trust, &draft.sign(&key(), &ca), &[]);
+    assert_eq!(of(Draft::leaf("alice").purpose(SERVER_AUTH)), refused);
+    assert_eq!(of(Draft::leaf("alice").purpose(&[0x55, 0x1d, 37, 0])), refused, "anyExtendedKeyUsage");
+    assert_eq!(of(Draft::leaf("alice").key_usage(KEY_ENCIPHERMENT)), refused);
+    assert_eq!(of(Draft::leaf("alice").key_usage(KEY_AGREEMENT)), Ok(2));
+    assert_eq!(of(Draft::leaf("alice").with(&[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 1, 1], false, &[3, 2, 6, 0x40])), refused);
+    assert_eq!(of(Draft::leaf("sub").authority(None)), refused, "a CA's certificate");
+    assert_eq!(verdict(&trust, &ca.root(), &[]), refused, "the configured CA itself");
+}
+
+#[test]
+fn a_ca_must_be_allowed_to_issue() {
+    let (root, sub, _) = two_tiers();
+    let leaf = Draft::leaf("alice").sign(&key(), &sub);
+    let trust = trust_in(&[&root.root()], None);
+    let of = |draft: Draft| verdict(&trust, &leaf, &[&draft.sign(&sub.key, &root)]);
+    let no_authority = Err(("cert_purpose", Alert::UnknownCa));
+    assert_eq!(of(Draft::leaf("sub")), no_authority, "a leaf as a CA");
+    assert_eq!(of(Draft::leaf("sub").authority(None).key_usage(DIGITAL_SIGNATURE)), no_authority);
+    assert_eq!(of(Draft::leaf("sub").authority(None).purpose(SERVER_AUTH)), Err(("cert_purpose", Alert::UnsupportedCertificate)));
+    assert_eq!(of(Draft::leaf("sub").authority(None).key_usage(CERT_SIGN)), Ok(3));
+    assert_eq!(of(Draft::leaf("sub").v1()), Err(("cert_untrusted", Alert::UnknownCa)), "a v1 intermediate");
+}
+
+#[test]
+fn an_anchor_must_be_allowed_to_issue() {
+    let (root, sub, certificate) = two_tiers();
+    let leaf = Draft::leaf("alice").sign(&key(), &sub);
+    let of = |draft: Draft| verdict(&trust_in(&[&draft.sign(&root.key, &root)], None), &leaf, &[&certificate]);
+    let anchor = Draft::of(&root.name);
+    let no_authority = Err(("cert_purpose", Alert::UnknownCa));
+    assert_eq!(of(anchor.clone().v1()), Ok(3), "a v1 root");
+    assert_eq!(of(anchor.clone()), no_authority, "a v3 root that does not say it is a CA");
+    assert_eq!(of(anchor.clone().key_usage(CERT_SIGN)), Ok(3), "a root of old");
+    assert_eq!(of(anchor.clone().authority(None).key_usage(CRL_SIGN)), no_authority);
+    assert_eq!(of(anchor.clone().authority(Some(0))), no_authority, "its path length");
+    assert_eq!(of(anchor.clone().authority(Some(1))), Ok(3));
+    assert_eq!(of(anchor.clone().authority(None).purpose(SERVER_AUTH)), Err(("cert_purpose", Alert::UnsupportedCertificate)));
+    assert_eq!(of(anchor.authority(None).with(&[0x2a, 3], true, &[5, 0])), Err(("cert_invalid", Alert::CertificateUnknown)));
+}
+
+#[test]
+fn a_path_length_below_the_anchor_counts() {
+    let (root, middle, low) = (Maker::new("root"), Maker::new("middle"), Maker::new("low"));
+    let middle_certificate = Draft::leaf("middle").authority(Some(0)).sign(&middle.key, &root);
+    let low_certificate = Draft::leaf("low").authority(None).sign(&low.key, &middle);
+    let leaf = Draft::leaf("alice").sign(&key(), &low);
+    let trust = trust_in(&[&root.root()], None);
+    assert_eq!(verdict(&trust, &leaf, &[&low_certificate, &middle_certificate]), Err(("cert_purpose", Alert::UnknownCa)));
+}
+
+#[test]
+fn v1_leaves_can_be_refused() {
+    let ca = Maker::new("ca");
+    let trust = ClientTrust { x509_v1: X509V1::Refuse, ..trust_in(&[&ca.root()], None) };
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").v1().sign(&key(), &ca), &[]), Err(("cert_invalid", Alert::UnsupportedCertificate)));
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &ca), &[]), Ok(2));
+}
+
+#[test]
+fn a_v1_leaf_under_name_constraints_is_refused() {
+    let ca = Maker::new("ca");
+    let constraints = sequence(&[element(0xa0, &sequence(&[element(0x82, b"example")]))]);
+    let root = Draft::of(&ca.name).authority(None).with(&[0x55, 0x1d, 30], true, &constraints).sign(&ca.key, &ca);
+    let trust = trust_in(&[&root], None);
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").v1().sign(&key(), &ca), &[]), Err(("cert_invalid", Alert::CertificateUnknown)));
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &ca), &[]), Ok(2));
+}
+
+#[test]
+fn what_cannot_be_read_is_invalid() {
+    let ca = Maker::new("ca");
+    let trust = trust_in(&[&ca.root()], None);
+    assert_eq!(verdict(&trust, b"not a certificate", &[]), Err(("cert_invalid", Alert::BadCertificate)));
+    let unknown = Draft::leaf("alice").with(&[0x2a, 3], true, &[5, 0]).sign(&key(), &ca);
+    assert_eq!(verdict(&trust, &unknown, &[]), Err(("cert_invalid", Alert::CertificateUnknown)));
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &ca), &[b"junk"]), Ok(2));
+}
+
+#[test]
+fn a_re_keyed_ca_has_two_anchors_and_its_link_certificate_is_none() {
+    let (old, new) = (Maker::new("ca"), Maker::new("ca"));
+    let link = Draft::of(&new.name).authority(None).sign(&new.key, &old);
+    let trust = trust_in(&[&old.root(), &new.root(), &link], None);
+    assert_eq!(trust.anchors().count(), 2);
+    for maker in [&old, &new] {
+        for draft in [Draft::leaf("alice"), Draft::leaf("alice").v1()] {
+            assert_eq!(verdict(&trust, &draft.sign(&key(), maker), &[]), Ok(2));
+        }
+    }
+    let linked = trust_in(&[&old.root(), &link], None);
+    assert_eq!(verdict(&linked, &Draft::leaf("alice").sign(&key(), &new), &[]), Ok(3));
+}
+
+#[test]
+fn of_several_faults_the_one_that_openssl_names_is_named() {
+    let (ca, other) = (Maker::new("ca"), Maker::new("other"));
+    let crl = CrlDraft::of(&[&[5]]).sign(&ca);
+    let trust = trust_in(&[&ca.root()], Some(&[crl]));
+    let expired = |draft: Draft| draft.dates(0, NOW - 1);
+    for draft in [Draft::leaf("alice"), Draft::leaf("alice").v1()] {
+        let revoked_and_expired = expired(draft.clone()).sign(&key(), &ca);
+        assert_eq!(verdict(&trust, &revoked_and_expired, &[]), Err(("cert_revoked", Alert::CertificateRevoked)));
+        let untrusted_and_expired = expired(draft).sign(&key(), &other);
+        assert_eq!(verdict(&trust, &untrusted_and_expired, &[]), Err(("cert_untrusted", Alert::UnknownCa)));
+    }
+    let revoked_and_for_servers = Draft::leaf("alice").purpose(SERVER_AUTH).sign(&key(), &ca);
+    assert_eq!(verdict(&trust, &revoked_and_for_servers, &[]), Err(("cert_purpose", Alert::UnsupportedCertificate)));
+    let untrusted_and_for_servers = Draft::leaf("alice").purpose(SERVER_AUTH).sign(&key(), &other);
+    assert_eq!(verdict(&trust, &untrusted_and_for_servers, &[]), Err(("cert_untrusted", Alert::UnknownCa)));
+}
+
+#[test]
+fn a_hostile_chain_costs_little() {
+    let ca = Maker::new("ca");
+    let trust = trust_in(&[&ca.root()], None);
+    // Eight CAs of one name, each issued by the name itself and none by the anchor: 8! orders without a limit.
+    let tangle: Vec<Vec<u8>> = (0..8u8)
+        .map(|number| {
+            let maker = Maker { name: cn("ca"), key: key() };
+            Draft::leaf("ca").serial(&[number + 1]).authority(None).sign(&key(), &maker)
+        })
+        .collect();
+    let sent: Vec<&[u8]> = tangle.iter().map(Vec::as_slice).collect();
+    let leaf = Draft::leaf("alice").sign(&key(), &Maker::new("ca"));
+    let started = Instant::now();
+    assert_eq!(verdict(&trust, &leaf, &sent), Err(("cert_untrusted", Alert::UnknownCa)));
+    let mut pairs: Vec<Vec<u8>> = Vec::new();
+    for (subject, issuer) in [("a", "b"), ("a", "c"), ("b", "c"), ("b", "d"), ("c", "d"), ("c", "a"), ("d", "a"), ("d", "b")] {
+        pairs.push(Draft::leaf(subject).authority(None).sign(&key(), &Maker::new(issuer)));
+    }
+    let sent: Vec<&[u8]> = pairs.iter().map(Vec::as_slice).collect();
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &Maker::new("a")), &sent), Err(("cert_untrusted", Alert::UnknownCa)));
+    assert!(started.elapsed().as_millis() < 500, "{:?}, without optimisation", started.elapsed());
+    let nine = vec![sent[0]; 9];
+    assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &ca), &nine), Err(("cert_untrusted", Alert::UnknownCa)));
+}
+
+#[test]
+fn clients_are_shown_every_subject_of_the_file_once() {
+    let (root, _, certificate) = two_tiers();
+    let trust = trust_in(&[&root.root(), &certificate, &root.root()], None);
+    let hints: Vec<Vec<u8>> = trust.hints().iter().map(|hint| hint.as_ref().to_vec()).collect();
+    assert_eq!(hints, [cn("root"), cn("sub")]);
+    let many: Vec<Vec<u8>> = (0..80).map(|number| Maker::new(&format!("{number:0500}")).root()).collect();
+    let trust = trust_in(&many.iter().map(Vec::as_slice).collect::<Vec<_>>(), None);
+    assert!(trust.hints().is_empty(), "the message would be too long");
+}
+
+mod revocation {
+    use super::*;
+
+    const REVOKED: Result<usize, (&str, Alert)> = Err(("cert_revoked", Alert::CertificateRevoked));
+    const MISSING: Result<usize, (&str, Alert)> = Err(("crl_expired", Alert::UnknownCa));
+    const UNCOVERED: Result<usize, (&str, Alert)> = Err(("crl_expired", Alert::CertificateUnknown));
+    const STALE: Result<usize, (&str, Alert)> = Err(("crl_expired", Alert::CertificateExpired));
+
+    /// What a CA's leaves with serial number 5 come to, v3 and v1, which must not differ.
+    fn of(ca: &Maker, root: &[u8], crls: &[Vec<u8>]) -> Result<usize, (&'static str, Alert)> {
+        let trust = trust_in(&[root], Some(crls));
+        let v3 = verdict(&trust, &Draft::leaf("alice").sign(&key(), ca), &[]);
+        assert_eq!(verdict(&trust, &Draft::leaf("alice").v1().sign(&key(), ca), &[]), v3);
+        v3
+    }
+
+    #[test]
+    fn a_listed_leaf_is_revoked_and_another_is_not() {
+        let ca = Maker::new("ca");
+        assert_eq!(of(&ca, &ca.root(), &[CrlDraft::of(&[&[5]]).sign(&ca)]), REVOKED);
+        assert_eq!(of(&ca, &ca.root(), &[CrlDraft::of(&[&[6]]).sign(&ca)]), Ok(2));
+        let v1 = CrlDraft { version: vec![], extensions: vec![], ..CrlDraft::of(&[&[5]]) };
+        assert_eq!(of(&ca, &ca.root(), &[v1.sign(&ca)]), REVOKED);
+    }
+
+    #[test]
+    fn a_crl_that_is_missing_or_stale_or_early_or_forged_refuses() {
+        let (ca, other) = (Maker::new("ca"), Maker::new("other"));
+        let current = CrlDraft::of(&[]);
+        assert_eq!(of(&ca, &ca.root(), &[current.sign(&other)]), MISSING);
+        assert_eq!(of(&ca, &ca.root(), &[current.sign(&Maker::new("ca"))]), MISSING, "signed by another key of that name");
+        assert_eq!(of(&ca, &ca.root(), &[current.clone().dates(NOW - 9, NOW).sign(&ca)]), STALE);
+        assert_eq!(of(&ca, &ca.root(), &[current.clone().dates(NOW + 1, NOW + 9).sign(&ca)]), Err(("crl_expired", Alert::BadCertificate)));
+        let stale_and_listed = CrlDraft::of(&[&[5]]).dates(NOW - 9, NOW - 1).sign(&ca);
+        assert_eq!(of(&ca, &ca.root(), &[stale_and_listed]), STALE);
+        let without_end = CrlDraft { next_update: None, ..current };
+        assert_eq!(of(&ca, &ca.root(), &[without_end.sign(&ca)]), Ok(2));
+    }
+
+    #[test]
+    fn the_newest_crl_counts_and_one_of_the_future_does_not_yet() {
+        let ca = Maker::new("ca");
+        let (old, new) = (CrlDraft::of(&[]), CrlDraft::of(&[&[5]]).dates(NOW - 5, NOW + 5));
+        for crls in [[old.sign(&ca), new.sign(&ca)], [new.sign(&ca), old.sign(&ca)]] {
+            assert_eq!(of(&ca, &ca.root(), &crls), REVOKED);
+        }
+        let lifted = [CrlDraft::of(&[&[5]]).sign(&ca), CrlDraft::of(&[]).dates(NOW - 5, NOW + 5).sign(&ca)];
+        assert_eq!(of(&ca, &ca.root(), &lifted), Ok(2));
+        let early = [CrlDraft::of(&[]).sign(&ca), CrlDraft::of(&[&[5]]).dates(NOW + 5, NOW + 9).sign(&ca)];
+        assert_eq!(of(&ca, &ca.root(), &early), Ok(2));
+        let same_second = [CrlDraft::of(&[]).sign(&ca), CrlDraft::of(&[&[5]]).sign(&ca)];
+        assert_eq!(of(&ca, &ca.root(), &same_second), REVOKED);
+    }
+
+    #[test]
+    fn a_ca_that_may_not_sign_crls_has_none() {
+        let ca = Maker::new("ca");
+        let root = |bits| Draft::of(&ca.name).authority(None).key_usage(bits).sign(&ca.key, &ca);
+        let crls = [CrlDraft::of(&[]).sign(&ca)];
+        assert_eq!(of(&ca, &root(CERT_SIGN), &crls), Err(("crl_expired", Alert::CertificateUnknown)));
+        assert_eq!(of(&ca, &root(CERT_SIGN | CRL_SIGN), &crls), Ok(2));
+    }
+
+    #[test]
+    fn every_certificate_of_the_path_needs_a_crl() {
+        let (root, sub, certificate) = two_tiers();
+        let leaf = Draft::leaf("alice").sign(&key(), &sub);
+        let (of_root, of_sub) = (CrlDraft::of(&[]).sign(&root), CrlDraft::of(&[]).sign(&sub));
+        let with = |crls: &[Vec<u8>], file: &[&[u8]], sent: &[&[u8]]| verdict(&trust_in(file, Some(crls)), &leaf, sent);
+        let (anchor, revoked) = (root.root(), CrlDraft::of(&[&[2]]).sign(&root));
+        for (file, sent) in [(&[&anchor[..]][..], &[&certificate[..]][..]), (&[&anchor, &certificate], &[])] {
+            assert_eq!(with(&[of_root.clone(), of_sub.clone()], file, sent), Ok(3));
+            assert_eq!(with(std::slice::from_ref(&of_root), file, sent), MISSING);
+            assert_eq!(with(std::slice::from_ref(&of_sub), file, sent), MISSING);
+            assert_eq!(with(&[revoked.clone(), of_sub.clone()], file, sent), REVOKED);
+        }
+        let of_anchor = CrlDraft::of(&[&[5]]).sign(&root);
+        assert_eq!(with(&[of_anchor, of_sub], &[&anchor], &[&certificate]), REVOKED, "the anchor's own serial number");
+    }
+
+    #[test]
+    fn partitions_cover_what_they_name() {
+        let ca = Maker::new("ca");
+        let point = |uri: &str| element(0xa0, &element(0xa0, &element(0x86, uri.as_bytes())));
+        let (leaves, authorities) = (CrlDraft::of(&[&[5]]).scope(&[0x81, 1, 0xff]), CrlDraft::of(&[&[5]]).scope(&[0x82, 1, 0xff]));
+        let root = Draft::of(&ca.name).serial(&[1]).authority(None).sign(&ca.key, &ca);
+        assert_eq!(of(&ca, &root, &[leaves.sign(&ca), authorities.sign(&ca)]), REVOKED);
+        let nothing = CrlDraft::of(&[]).scope(&[0x81, 1, 0xff]);
+        assert_eq!(of(&ca, &root, &[nothing.sign(&ca), authorities.sign(&ca)]), Ok(2));
+        assert_eq!(of(&ca, &root, &[nothing.sign(&ca)]), UNCOVERED, "nothing covers the CA itself");
+
+        let crls = [
+            CrlDraft::of(&[]).scope(&point("http://x/1")).sign(&ca),
+            CrlDraft::of(&[&[5]]).scope(&point("http://x/2")).sign(&ca),
+            authorities.sign(&ca),
+        ];
+        let trust = trust_in(&[&root], Some(&crls));
+        let at = |uri: &str| verdict(&trust, &Draft::leaf("alice").distribution_point(uri).sign(&key(), &ca), &[]);
+        assert_eq!((at("http://x/1"), at("http://x/2"), at("http://x/3")), (Ok(2), REVOKED, UNCOVERED));
+        assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &ca), &[]), UNCOVERED);
+    }
+
+    #[test]
+    fn a_re_keyed_ca_has_a_crl_of_each_key() {
+        let (old, new) = (Maker::new("ca"), Maker::new("ca"));
+        let crls = [CrlDraft::of(&[&[5]]).sign(&old), CrlDraft::of(&[]).dates(NOW - 5, NOW + 5).sign(&new)];
+        let root = |maker: &Maker| Draft::of(&maker.name).serial(&[1]).authority(None).sign(&maker.key, maker);
+        let trust = trust_in(&[&root(&old), &root(&new)], Some(&crls));
+        assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &old), &[]), REVOKED);
+        assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &new), &[]), Ok(2));
+    }
+
+    #[test]
+    fn a_live_session_ends_only_on_positive_evidence() {
+        let (root, sub, certificate) = two_tiers();
+        let leaf = Draft::leaf("alice").sign(&key(), &sub);
+        let anchor = root.root();
+        let chain = trust_in(&[&anchor], None).verify(&leaf, &[CertificateDer::from(certificate.as_slice())], NOW).expect("a chain");
+        let identity = crate::identity::ClientIdentity::from(chain);
+        let holds = |file: &[u8], crls: Option<&[Vec<u8>]>| match trust_in(&[file], crls).still_holds(identity.links(), NOW) {
+            Ok(()) => "holds",
+            Err(cause) => cause.reason().code(),
+        };
+        assert_eq!(holds(&anchor, None), "holds");
+        assert_eq!(holds(&Draft::of(&root.name).authority(None).serial(&[9]).sign(&root.key, &root), None), "holds", "a renewed root");
+        assert_eq!(holds(&Maker::new("root").root(), None), "cert_untrusted");
+        assert_eq!(holds(&anchor, Some(&[])), "holds", "no CRL at all");
+        assert_eq!(holds(&anchor, Some(&[CrlDraft::of(&[]).dates(0, 1).sign(&sub)])), "holds", "a stale CRL");
+        assert_eq!(holds(&anchor, Some(&[CrlDraft::of(&[&[5]]).sign(&Maker::new("sub"))])), "holds", "a forged CRL");
+        assert_eq!(holds(&anchor, Some(&[CrlDraft::of(&[&[5]]).sign(&sub)])), "cert_revoked");
+        assert_eq!(holds(&anchor, Some(&[CrlDraft::of(&[&[2]]).sign(&root)])), "cert_revoked");
+    }
+}
