@@ -26,4 +26,5 @@ mod drivers;
 mod harness;
 mod hostile;
 mod refusals;
+mod scram;
 mod sessions;
