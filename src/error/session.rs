@@ -52,7 +52,7 @@ impl SessionError {
             Self::Tls(failure) => failure.reason(),
             Self::AlpnMissing => Reason::TlsAlpn,
             Self::SubjectHasNul(_) => Reason::Identity,
-            Self::Denied(denial, _) => denial.reason(),
+            Self::Denied(denial, _) => denial_reason(denial.cause()),
             Self::Backend(failure) => failure.reason(),
             Self::BackendRefused { .. } => Reason::BackendRefused,
             Self::AuditUnavailable => Reason::AuditUnavailable,
@@ -155,6 +155,15 @@ fn startup_response(error: &StartupError) -> Option<ErrorResponse> {
 fn unsupported(version: ProtocolVersion) -> ErrorResponse {
     let message = format!("unsupported frontend protocol {version}: server supports 3.0 to 3.2");
     ErrorResponse::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+}
+
+const fn denial_reason(cause: &Cause) -> Reason {
+    match cause {
+        Cause::NoMatch => Reason::HbaNoMatch,
+        Cause::Rejected => Reason::HbaReject,
+        Cause::NoCertificate => Reason::NoCertificate,
+        Cause::UnusableName(_) | Cause::NameDiffers => Reason::Identity,
+    }
 }
 
 /// src/backend/libpq/auth.c, ClientAuthentication and auth_failed.

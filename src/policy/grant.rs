@@ -1,7 +1,6 @@
 //! The two answers of the policy. A `Grant` is permission as a value: only `Policy::authorize` makes one, and connecting to the
 //! backend spends it.
 
-use crate::error::Reason;
 use crate::types::RoleName;
 
 /// Proof that a rule admits the client as `role`.
@@ -56,22 +55,12 @@ impl Denial {
     }
 
     /// Why.
-    pub fn cause(&self) -> &Cause {
+    pub const fn cause(&self) -> &Cause {
         &self.cause
     }
 
     /// The rule that decided; none where no rule matched.
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
-    }
-
-    /// The reason code.
-    pub const fn reason(&self) -> Reason {
-        match self.cause {
-            Cause::NoMatch => Reason::HbaNoMatch,
-            Cause::Rejected => Reason::HbaReject,
-            Cause::NoCertificate => Reason::NoCertificate,
-            Cause::UnusableName(_) | Cause::NameDiffers => Reason::Identity,
-        }
     }
 }

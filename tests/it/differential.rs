@@ -694,11 +694,11 @@ fn negotiation() -> Vec<Row> {
         row("SSLRequest inside direct TLS").opening(AsksInside(vec![ssl_request()])).but_before(17, DIRECT, LOGIN),
         row("GSSENCRequest inside direct TLS").opening(AsksInside(vec![gssenc()])).but_before(17, DIRECT, LOGIN),
         row("both requests inside direct TLS").opening(AsksInside(vec![gssenc(), ssl_request()])).but_before(17, DIRECT, LOGIN),
-        row("SSLRequest twice inside direct TLS").opening(AsksInside(vec![ssl_request()])).first(ssl_request()).but_before(
-            17,
-            DIRECT,
-            inside_tls("1234.5679"),
-        ),
+        row("SSLRequest twice inside direct TLS")
+            .opening(AsksInside(vec![ssl_request()]))
+            .first(ssl_request())
+            .but_before(17, DIRECT, inside_tls("1234.5679"))
+            .but_before(18, VERSIONS, inside_tls("1234.5679")),
         row("ClientHello glued to SSLRequest").opening(Glued).but_before(17, "PostgreSQL 17 and newer serve it", LOGIN),
         row("SSLRequest byte by byte").opening(Split),
         row("one byte behind SSLRequest").opening(Stuffed(vec![0])).always(STUFFED, NOT_TLS_ALERT),
