@@ -129,7 +129,9 @@ impl Answer {
     fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8]) -> SessionError {
         let text = |kind| fields.field(kind).unwrap_or_default();
         let sqlstate = String::from_utf8_lossy(text(b'C')).into_owned();
-        if self.exchange.is_some() && !self.authenticated {
+        // Classes 28 and 08: the role or its password, and the exchange. All else, such as a shutdown, concerns the client.
+        let about_the_password = sqlstate.starts_with("28") || sqlstate.starts_with("08");
+        if self.exchange.is_some() && !self.authenticated && about_the_password {
             return SessionError::Backend(BackendFailure::PasswordRejected(format!("{sqlstate} {}", text(b'M').escape_ascii())));
         }
         self.outbound.extend_from_slice(raw);
@@ -261,6 +263,16 @@ mod tests {
         let outcome = setting.hears(&mut answer, FATAL);
         assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::PasswordRejected(said))) if said == "28P01 x"));
         assert!(answer.into_parts().0.is_empty());
+    }
+
+    #[test]
+    fn a_shutdown_during_the_exchange_is_no_wrong_password() {
+        const SHUTDOWN: &[u8] = b"E\0\0\0\x16SFATAL\0C57P01\0Mx\0\0";
+        let (setting, mut answer) = (Setting::with_password(true), Answer::default());
+        setting.hears(&mut answer, SASL).unwrap();
+        let outcome = setting.hears(&mut answer, SHUTDOWN);
+        assert!(matches!(outcome, Err(SessionError::BackendRefused { sqlstate, .. }) if sqlstate == "57P01"));
+        assert_eq!(answer.into_parts().0, SHUTDOWN);
     }
 
     #[test]
