@@ -76,6 +76,10 @@ impl Door {
     fn run_with(&self, program: &mut Command, key: &Path, more: &[&str]) -> Facts<'_> {
         program.arg(self.port().to_string()).args([&*self.root, &*self.alice.certificate, key]).args(more);
         let output = program.output().unwrap_or_else(|error| missing(&format!("{program:?} ({error})")));
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        if ["ModuleNotFoundError", "MODULE_NOT_FOUND"].iter().any(|fault| complaint.contains(fault)) {
+            missing(&complaint);
+        }
         self.facts(&succeeded(output))
     }
 
