@@ -68,7 +68,10 @@ impl fmt::Display for BackendFailure {
                 write!(f, "the backend cannot be reached: {error}; is PostgreSQL running, and is backend.host right?")
             }
             Self::Closed => write!(f, "the backend closed the connection before it answered; see PostgreSQL's own log"),
-            Self::Silent => write!(f, "the backend did not answer within backend.connect_timeout"),
+            Self::Silent => write!(
+                f,
+                "the backend did not answer within backend.connect_timeout, or did not complete the login within limits.authentication_timeout"
+            ),
             Self::WrongPeer { found, required } => {
                 write!(f, "the backend's socket is served by uid {found}, backend.require_peer asks for uid {required}")
             }

@@ -74,6 +74,11 @@ impl Answer {
                     reply = self.authenticate(authentication, credentials).map_err(SessionError::Backend)?;
                     self.authenticated
                 }
+                // Nobody speaks before AuthenticationOk but to authenticate, or to negotiate the version.
+                _ if !self.authenticated && !matches!(raw, [b'R' | b'E' | b'v', ..]) => {
+                    let kind = raw.first().copied().unwrap_or_default();
+                    return Err(SessionError::Backend(BackendFailure::Protocol(FrameError::Unexpected(kind))));
+                }
                 BackendMessage::BackendKeyData(pid, key) => {
                     self.pid = Some(pid);
                     self.cancel = key.map(|key| CancelRequest { pid, key });
@@ -83,7 +88,7 @@ impl Answer {
                     self.ready = true;
                     true
                 }
-                BackendMessage::ErrorResponse(fields) => return Err(self.refused(fields, raw)),
+                BackendMessage::ErrorResponse(fields) => return Err(self.refused(fields, raw, credentials)),
                 BackendMessage::ForClient => true,
             };
             if for_client {
@@ -125,13 +130,15 @@ impl Answer {
         }
     }
 
-    /// The backend's words are the client's, unless they are about a password that the client never gave.
-    fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8]) -> SessionError {
+    /// The backend's words are the client's, unless they are about a password that the client never gave, or from one that has yet to
+    /// prove that it is the backend.
+    fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8], credentials: &Credentials<'_>) -> SessionError {
         let text = |kind| fields.field(kind).unwrap_or_default();
-        let sqlstate = String::from_utf8_lossy(text(b'C')).into_owned();
+        let sqlstate = fields.sqlstate().to_owned();
+        let unproven = credentials.password.is_some() && credentials.must_prove;
         // Classes 28 and 08: the role or its password, and the exchange. All else, such as a shutdown, concerns the client.
-        let about_the_password = sqlstate.starts_with("28") || sqlstate.starts_with("08");
-        if self.exchange.is_some() && !self.authenticated && about_the_password {
+        let about_password = self.exchange.is_some() && (sqlstate.starts_with("28") || sqlstate.starts_with("08"));
+        if !self.authenticated && (unproven || about_password) {
             return SessionError::Backend(BackendFailure::PasswordRejected(format!("{sqlstate} {}", text(b'M').escape_ascii())));
         }
         self.outbound.extend_from_slice(raw);
@@ -150,6 +157,8 @@ mod tests {
     const READY: &[u8] = b"Z\0\0\0\x05I";
     const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
     const FATAL: &[u8] = b"E\0\0\0\x16SFATAL\0C28P01\0Mx\0\0";
+
+    const SHUTDOWN: &[u8] = b"E\0\0\0\x16SFATAL\0C57P01\0Mx\0\0";
 
     /// What Postern has for a role, and where its backend is.
     struct Setting {
@@ -267,12 +276,21 @@ mod tests {
 
     #[test]
     fn a_shutdown_during_the_exchange_is_no_wrong_password() {
-        const SHUTDOWN: &[u8] = b"E\0\0\0\x16SFATAL\0C57P01\0Mx\0\0";
-        let (setting, mut answer) = (Setting::with_password(true), Answer::default());
+        let (setting, mut answer) = (Setting::with_password(false), Answer::default());
         setting.hears(&mut answer, SASL).unwrap();
         let outcome = setting.hears(&mut answer, SHUTDOWN);
         assert!(matches!(outcome, Err(SessionError::BackendRefused { sqlstate, .. }) if sqlstate == "57P01"));
         assert_eq!(answer.into_parts().0, SHUTDOWN);
+    }
+
+    #[test]
+    fn who_has_yet_to_prove_that_it_is_the_backend_says_nothing_to_the_client() {
+        for before in [&b""[..], SASL] {
+            let (setting, mut answer) = (Setting::with_password(true), Answer::default());
+            let outcome = setting.hears(&mut answer, &[before, SHUTDOWN].concat());
+            assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::PasswordRejected(_)))));
+            assert!(answer.into_parts().0.is_empty());
+        }
     }
 
     #[test]
