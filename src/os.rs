@@ -6,7 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::User;
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, Uid};
+
+pub use nix::sys::signal::Signal;
+pub use nix::unistd::User;
 
 /// The uid of a user's name, as the system's databases know it; `None` where they do not.
 ///
@@ -14,6 +18,32 @@ use nix::unistd::User;
 /// The databases could not be asked.
 pub fn uid_of(name: &str) -> io::Result<Option<u32>> {
     Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+}
+
+/// A user of this machine, by name; `None` where the system's databases know none.
+///
+/// # Errors
+/// The databases could not be asked.
+pub fn user(name: &str) -> io::Result<Option<User>> {
+    Ok(User::from_name(name)?)
+}
+
+/// Whom this process acts as.
+pub fn effective_uid() -> u32 {
+    Uid::effective().as_raw()
+}
+
+/// Tells one process. That it is gone already is no error.
+///
+/// # Errors
+/// It belongs to somebody else, or `pid` is none.
+pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    // Neither 0 nor a negative number: those are groups of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
+    match kill(Pid::from_raw(pid), signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Raises the soft limit on open descriptors to the hard one; gives what holds then.

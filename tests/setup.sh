@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs what `make test` needs on a Debian that has Rust and nothing else, and says what it installs.
+# Installs what `make test` needs on a Debian that has Rust and nothing else, and says what it installs; with the argument
+# `demo` only what `make demo` needs, a C compiler and PostgreSQL.
 # It asks before it acts: a second run finds everything in place and takes well under a second.
 # Debian's packages go to the system; all else goes to target/test-tools and leaves with `cargo clean`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+purpose="${1:-test}"
 
 mkdir -p "${CARGO_TARGET_DIR:-target}/test-tools"
 tools="$(cd "${CARGO_TARGET_DIR:-target}/test-tools" && pwd)"
@@ -15,6 +17,7 @@ node_drivers='pg@8.23 pg-copy-streams@7.0'
 
 main() {
     install_debian_packages
+    [ "$purpose" = test ] || return 0
     install_python_tools
     # Behind the machine's own programs: what is lent is used only where it is missing.
     PATH="$PATH:$tools/python/bin"
@@ -23,31 +26,40 @@ main() {
     check_rust_components
 }
 
-say() { printf 'test setup: %s\n' "$*"; }
+say() { printf '%s setup: %s\n' "$purpose" "$*"; }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# The demo takes any PostgreSQL; the tests want Debian's.
+have_postgresql() {
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && return 0
+    [ "$purpose" = demo ] || return 1
+    [ -x "${PG_BIN:-/nonexistent}/initdb" ] || compgen -G '/usr/pgsql-*/bin/postgres' >/dev/null || command -v initdb >/dev/null
 }
 
 # One apt run for all that is missing. A compiler is for aws-lc-sys and for linking, the rest for the tests themselves.
 install_debian_packages() {
     local missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
-    command -v openssl >/dev/null || missing+=(openssl)
-    command -v setpriv >/dev/null || missing+=(util-linux)
-    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
-    command -v javac >/dev/null || missing+=(default-jdk-headless)
-    [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
-    command -v go >/dev/null || missing+=(golang-go)
-    [ -d /usr/share/gocode/src/github.com/lib/pq ] || missing+=(golang-github-lib-pq-dev)
-    compgen -G '/usr/lib/*/odbc/psqlodbcw.so' >/dev/null || missing+=(odbc-postgresql)
-    compgen -G '/usr/lib/*/libodbc.so.2' >/dev/null || missing+=(libodbc2)
+    have_postgresql || missing+=(postgresql)
+    if [ "$purpose" = test ]; then
+        command -v openssl >/dev/null || missing+=(openssl)
+        command -v setpriv >/dev/null || missing+=(util-linux)
+        python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+        command -v javac >/dev/null || missing+=(default-jdk-headless)
+        [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
+        command -v go >/dev/null || missing+=(golang-go)
+        [ -d /usr/share/gocode/src/github.com/lib/pq ] || missing+=(golang-github-lib-pq-dev)
+        compgen -G '/usr/lib/*/odbc/psqlodbcw.so' >/dev/null || missing+=(odbc-postgresql)
+        compgen -G '/usr/lib/*/libodbc.so.2' >/dev/null || missing+=(libodbc2)
+    fi
     [ ${#missing[@]} -gt 0 ] || return 0
 
     say "installing Debian packages: ${missing[*]}"
     as_root apt-get update -q
-    # The tests make clusters of their own: where PostgreSQL is new to this machine, its package need not make and start one.
+    # Tests and demo make clusters of their own: where PostgreSQL is new to this machine, its package need not make and start one.
     if [[ " ${missing[*]} " == *' postgresql '* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
         say "writing /etc/postgresql-common/createcluster.conf: create_main_cluster = false"
         as_root mkdir -p /etc/postgresql-common

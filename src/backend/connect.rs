@@ -56,11 +56,12 @@ pub async fn forward_cancel(settings: &BackendSettings, request: &CancelRequest)
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn open(settings: &BackendSettings) -> Result<BackendStream, BackendFailure> {
+    let unreachable = |error| BackendFailure::Unreachable { target: settings.target.to_string(), error };
     match &settings.target {
         BackendTarget::Unix(path) => {
-            let stream = connect_unix(path).await.map_err(BackendFailure::Unreachable)?;
+            let stream = connect_unix(path).await.map_err(unreachable)?;
             if let Some(required) = settings.require_peer {
-                let found = stream.peer_cred().map_err(BackendFailure::Unreachable)?.uid();
+                let found = stream.peer_cred().map_err(unreachable)?.uid();
                 if found != required {
                     return Err(BackendFailure::WrongPeer { found, required });
                 }
@@ -68,8 +69,8 @@ async fn open(settings: &BackendSettings) -> Result<BackendStream, BackendFailur
             Ok(BackendStream::Unix(stream))
         }
         BackendTarget::Loopback(address) => {
-            let stream = TcpStream::connect(address).await.map_err(BackendFailure::Unreachable)?;
-            stream.set_nodelay(true).map_err(BackendFailure::Unreachable)?;
+            let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+            stream.set_nodelay(true).map_err(unreachable)?;
             Ok(BackendStream::Loopback(stream))
         }
     }
