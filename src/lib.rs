@@ -34,6 +34,7 @@ pub mod crypto;
 pub mod daemon;
 pub mod error;
 pub mod identity;
+pub mod limits;
 pub mod listen;
 pub mod observe;
 pub mod os;
