@@ -1,10 +1,14 @@
 //! The operating system's answers to questions about itself: the home of `nix`.
 
+mod process;
+
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use nix::unistd::User;
+use nix::unistd::{User, geteuid};
+
+pub use process::{cpu_microseconds, most_descriptors, open_descriptors, resident_bytes};
 
 /// The uid of a user's name, as the system's databases know it; `None` where they do not.
 ///
@@ -12,6 +16,11 @@ use nix::unistd::User;
 /// The databases could not be asked.
 pub fn uid_of(name: &str) -> io::Result<Option<u32>> {
     Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+}
+
+/// The user ID that this process acts as.
+pub fn own_uid() -> u32 {
+    geteuid().as_raw()
 }
 
 /// The TCP peers of this network namespace to which data is on its way and from which nothing is heard: the retransmission or

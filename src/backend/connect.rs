@@ -54,7 +54,7 @@ pub async fn forward_cancel(settings: &BackendSettings, request: &CancelRequest)
 /// How long a CancelRequest may take to be taken.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn open(settings: &BackendSettings) -> Result<BackendStream, BackendFailure> {
+pub(super) async fn open(settings: &BackendSettings) -> Result<BackendStream, BackendFailure> {
     match &settings.target {
         BackendTarget::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(BackendFailure::Unreachable)?;

@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use arrival::Door;
 pub use lost::watch_for_lost_clients;
-pub use registry::Sessions;
+pub use registry::{LiveSession, SessionTotals, Sessions};
 
 use accepted::{Accepted, Negotiated};
 use arrival::Arrival;

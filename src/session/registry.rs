@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
+use std::time::SystemTime;
 
 use atomic_waker::AtomicWaker;
 
 use crate::crypto::secrets_equal;
 use crate::error::EndReason;
 use crate::identity::ClientIdentity;
-use crate::observe::Trail;
-use crate::types::{PeerAddress, SessionId};
+use crate::observe::{StartupFacts, Trail};
+use crate::types::{PeerAddress, RoleName, SessionId};
 use crate::wire::CancelRequest;
 
 /// A live session, as others see it.
@@ -22,14 +24,84 @@ pub struct LiveSession {
     identity: ClientIdentity,
     /// What the backend gave the client to cancel with; `None` if it gave nothing usable.
     cancel: Option<CancelRequest>,
+    role: Option<RoleName>,
+    startup: Option<StartupFacts>,
+    since: SystemTime,
+    traffic: LiveTraffic,
     order: OnceLock<EndReason>,
     waker: AtomicWaker,
+}
+
+/// What a session's relay has passed so far. Only the relay writes it.
+#[derive(Debug, Default)]
+struct LiveTraffic {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    active: AtomicBool,
+}
+
+/// What all sessions together are and have passed, those that are over included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionTotals {
+    /// Sessions that are alive.
+    pub active: u64,
+    /// Bytes from clients. It never falls.
+    pub bytes_in: u64,
+    /// Bytes to clients. It never falls.
+    pub bytes_out: u64,
 }
 
 impl LiveSession {
     /// Its name in log and audit.
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Where its client is.
+    pub fn client(&self) -> PeerAddress {
+        self.client
+    }
+
+    /// Who its client is.
+    pub fn identity(&self) -> &ClientIdentity {
+        &self.identity
+    }
+
+    /// The role it has.
+    pub fn role(&self) -> Option<&RoleName> {
+        self.role.as_ref()
+    }
+
+    /// What its client asked for at the start.
+    pub fn startup(&self) -> Option<&StartupFacts> {
+        self.startup.as_ref()
+    }
+
+    /// When it began.
+    pub fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Bytes from the client, so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.traffic.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Bytes to the client, so far.
+    pub fn bytes_out(&self) -> u64 {
+        self.traffic.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// Whether the backend is working on something for it.
+    pub fn is_active(&self) -> bool {
+        self.traffic.active.load(Ordering::Relaxed)
+    }
+
+    /// Shows what has passed. A few plain stores: the relay does it each time it stops to wait.
+    pub(super) fn show(&self, bytes_in: u64, bytes_out: u64, active: bool) {
+        self.traffic.bytes_in.store(bytes_in, Ordering::Relaxed);
+        self.traffic.bytes_out.store(bytes_out, Ordering::Relaxed);
+        self.traffic.active.store(active, Ordering::Relaxed);
     }
 
     /// The request that cancels what it is doing.
@@ -68,6 +140,9 @@ struct State {
     by_pid: HashMap<u32, Arc<LiveSession>>,
     /// No session begins any more.
     closing: bool,
+    /// Bytes of the sessions that are over.
+    past_in: u64,
+    past_out: u64,
 }
 
 impl Sessions {
@@ -79,7 +154,18 @@ impl Sessions {
         cancel: Option<CancelRequest>,
     ) -> Option<Registration> {
         let Trail { session: id, client, .. } = *trail;
-        let session = Arc::new(LiveSession { id, client, identity, cancel, order: OnceLock::new(), waker: AtomicWaker::new() });
+        let session = Arc::new(LiveSession {
+            id,
+            client,
+            identity,
+            cancel,
+            role: trail.decision.as_ref().map(|decision| decision.role.clone()),
+            startup: trail.startup.clone(),
+            since: SystemTime::now(),
+            traffic: LiveTraffic::default(),
+            order: OnceLock::new(),
+            waker: AtomicWaker::new(),
+        });
         let mut state = self.lock();
         if state.closing {
             return None;
@@ -101,6 +187,22 @@ impl Sessions {
     /// Whether no session is alive.
     pub fn is_empty(&self) -> bool {
         self.lock().live.is_empty()
+    }
+
+    /// All live sessions, in no order.
+    pub fn list(&self) -> Vec<Arc<LiveSession>> {
+        self.lock().live.values().cloned().collect()
+    }
+
+    /// How many there are and what they have passed. Each session is counted once, alive or over.
+    pub fn totals(&self) -> SessionTotals {
+        let state = self.lock();
+        let live = SessionTotals { active: length(state.live.len()), bytes_in: state.past_in, bytes_out: state.past_out };
+        state.live.values().fold(live, |totals, session| SessionTotals {
+            bytes_in: totals.bytes_in.saturating_add(session.bytes_in()),
+            bytes_out: totals.bytes_out.saturating_add(session.bytes_out()),
+            ..totals
+        })
     }
 
     /// Tells the session of the client with this address and port to end, if there is one.
@@ -143,6 +245,8 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.sessions.lock();
         state.live.remove(&self.session.id);
+        state.past_in = state.past_in.saturating_add(self.session.bytes_in());
+        state.past_out = state.past_out.saturating_add(self.session.bytes_out());
         // The backend may have given the process ID to a newer session already.
         if let Some(request) = &self.session.cancel
             && state.by_pid.get(&request.pid).is_some_and(|entry| Arc::ptr_eq(entry, &self.session))
@@ -150,4 +254,8 @@ impl Drop for Registration {
             state.by_pid.remove(&request.pid);
         }
     }
+}
+
+fn length(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

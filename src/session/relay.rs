@@ -144,6 +144,29 @@ where
         Finish { reason, parting, cancel: !gone && self.is_running() }
     }
 
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
+        if self.ending.is_none()
+            && let Some(reason) = self.live.order(cx.waker())
+        {
+            self.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
+        }
+        if let Poll::Ready(finish) = self.poll_down(cx) {
+            return Poll::Ready(finish);
+        }
+        match &mut self.ending {
+            // From the order on nothing of the client's is read.
+            Some(ending) => {
+                let reason = ending.reason;
+                if !self.down.broken {
+                    ready!(ending.deadline.as_mut().poll(cx));
+                }
+                Poll::Ready(self.finish(reason, Parting::Mute))
+            }
+            None if self.down.broken => self.poll_unwritable(cx),
+            None => self.poll_up(cx),
+        }
+    }
+
     /// Client to backend, until one of them has to be waited for.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
         loop {
@@ -259,27 +282,9 @@ where
     type Output = Finish;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finish> {
-        let relay = &mut *self;
-        if relay.ending.is_none()
-            && let Some(reason) = relay.live.order(cx.waker())
-        {
-            relay.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
-        }
-        if let Poll::Ready(finish) = relay.poll_down(cx) {
-            return Poll::Ready(finish);
-        }
-        match &mut relay.ending {
-            // From the order on nothing of the client's is read.
-            Some(ending) => {
-                let reason = ending.reason;
-                if !relay.down.broken {
-                    ready!(ending.deadline.as_mut().poll(cx));
-                }
-                Poll::Ready(relay.finish(reason, Parting::Mute))
-            }
-            None if relay.down.broken => relay.poll_unwritable(cx),
-            None => relay.poll_up(cx),
-        }
+        let finish = self.poll_both(cx);
+        self.live.show(self.up.bytes, self.down.bytes, self.is_running());
+        finish
     }
 }
 
