@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use nix::unistd::{User, geteuid};
 
-pub use process::{cpu_microseconds, most_descriptors, open_descriptors, resident_bytes};
+pub use process::{cpu_time, most_descriptors, open_descriptors, resident_bytes};
 
 /// The uid of a user's name, as the system's databases know it; `None` where they do not.
 ///

@@ -5,6 +5,7 @@
 //! `Consumers` with one more exhaustive `match`.
 
 mod audit;
+mod clock;
 mod event;
 mod json;
 mod log;
@@ -30,6 +31,7 @@ use std::time::{Duration, SystemTime};
 
 use ulid::Ulid;
 
+pub use clock::utc;
 pub use event::Event;
 pub use metrics::{Moment, ProcessUsage, Totals};
 pub use report::{
@@ -37,6 +39,7 @@ pub use report::{
     SessionReport, StartupFacts, TlsFacts, Trail,
 };
 pub use sink::AuditUnavailable;
+pub use text::{Word, harmless_json};
 
 use audit::Record;
 use log::Log;

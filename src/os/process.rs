@@ -1,14 +1,16 @@
 //! What this process uses, by the kernel's word.
 
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike;
 
-/// Processor time of this process, user and system, in microseconds.
-pub fn cpu_microseconds() -> Option<i64> {
+/// Processor time of this process, user and system.
+pub fn cpu_time() -> Option<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    usage.user_time().num_microseconds().checked_add(usage.system_time().num_microseconds())
+    let microseconds = usage.user_time().num_microseconds().checked_add(usage.system_time().num_microseconds())?;
+    u64::try_from(microseconds).ok().map(Duration::from_micros)
 }
 
 /// Its resident memory in bytes.
@@ -39,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_kernel_knows_what_this_process_uses() {
-        assert!(cpu_microseconds().is_some_and(|time| time > 0));
+        assert!(cpu_time().is_some_and(|time| !time.is_zero()));
         assert!(resident_bytes().is_some_and(|bytes| (1 << 20..1 << 34).contains(&bytes)));
         assert!(most_descriptors() >= open_descriptors());
     }
