@@ -9,4 +9,4 @@ mod sessions;
 
 pub use failures::{FailureBudget, Turn};
 pub use handshakes::{Handshakes, Waiting};
-pub use sessions::{LimitReached, SessionLimits, SessionPermit, SessionSlots, Wanted};
+pub use sessions::{SessionLimits, SessionPermit, SessionSlots, Wanted};

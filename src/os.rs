@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{User, geteuid};
 
 pub use process::{cpu_time, most_descriptors, open_descriptors, resident_bytes};
@@ -21,6 +23,21 @@ pub fn uid_of(name: &str) -> io::Result<Option<u32>> {
 /// The user ID that this process acts as.
 pub fn own_uid() -> u32 {
     geteuid().as_raw()
+}
+
+/// Raises the soft limit on open descriptors to the hard one; gives what holds then.
+///
+/// # Errors
+/// The kernel does not say, or does not allow it.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// Whether a call failed because this process (EMFILE) or this machine (ENFILE) has no descriptor left.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// The TCP peers of this network namespace to which data is on its way and from which nothing is heard: the retransmission or

@@ -168,7 +168,7 @@ fn refusal(status: StatusCode, text: &'static str) -> Answer {
 fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
-    let headers: [(HeaderName, &str); 4] = [
+    let headers: [(HeaderName, &'static str); 4] = [
         (CONTENT_TYPE, content_type),
         (CACHE_CONTROL, "no-store"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),

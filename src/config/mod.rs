@@ -22,7 +22,7 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
 pub use locator::Locator;
-pub use settings::{AdminSettings, BootSettings, CancelPlaintext, LiveSettings, Settings};
+pub use settings::{AdminSettings, BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings};
 
 use diagnostic::Faults;
 

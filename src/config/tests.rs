@@ -84,7 +84,7 @@ fn the_defaults_are_the_contracts() {
     assert!(shown.contains("level: Info") && shown.contains("format: Auto"), "{shown}");
     assert!(shown.contains("connect_timeout: 5s") && shown.contains("require_peer: None"), "{shown}");
     assert!(shown.contains("ssl_crl_file: None") && shown.contains("x509_v1: Accept"), "{shown}");
-    assert_eq!((live.cancel_plaintext, live.authentication_timeout), (CancelPlaintext::Allow, Duration::from_secs(10)));
+    assert_eq!((live.cancel_plaintext, live.limits.authentication_timeout), (CancelPlaintext::Allow, Duration::from_secs(10)));
     assert_eq!(live.policy.rules().len(), 1);
 }
 

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::error::Limit;
 use crate::types::RoleName;
 
 /// Slots of `max_connections` that only rules marked `reserved` may use, where there is such a rule: as many as PostgreSQL's
@@ -39,19 +40,6 @@ pub struct Wanted {
     pub reserved: bool,
 }
 
-/// The limit that is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitReached {
-    /// Sessions in all.
-    Total,
-    /// Sessions of the role.
-    Role,
-    /// Sessions of the address.
-    Address,
-    /// Sessions by the rule.
-    Rule,
-}
-
 /// The sessions there are, counted.
 #[derive(Debug, Default)]
 pub struct SessionSlots(Mutex<Counts>);
@@ -76,20 +64,20 @@ impl SessionSlots {
     ///
     /// # Errors
     /// The first limit that is reached.
-    pub fn take(self: &Arc<Self>, wanted: Wanted, limits: &SessionLimits) -> Result<SessionPermit, LimitReached> {
+    pub fn take(self: &Arc<Self>, wanted: Wanted, limits: &SessionLimits) -> Result<SessionPermit, Limit> {
         let mut counts = self.lock();
         let kept_back = if limits.reserve && !wanted.reserved { RESERVED } else { 0 };
         if counts.total >= limits.total.saturating_sub(kept_back) {
-            return Err(LimitReached::Total);
+            return Err(Limit::Connections);
         }
         if is_full(&counts.roles, &wanted.role, limits.per_role) {
-            return Err(LimitReached::Role);
+            return Err(Limit::Role);
         }
         if is_full(&counts.addresses, &wanted.address, limits.per_address) {
-            return Err(LimitReached::Address);
+            return Err(Limit::Address);
         }
         if is_full(&counts.rules, &wanted.rule, wanted.rule_limit) {
-            return Err(LimitReached::Rule);
+            return Err(Limit::Rule);
         }
         counts.total = counts.total.saturating_add(1);
         add(&mut counts.roles, &wanted.role);
@@ -153,10 +141,10 @@ mod tests {
     #[test]
     fn each_limit_refuses_on_its_own_and_a_session_that_ends_makes_room() {
         for (limits, rule_limit, reached) in [
-            (SessionLimits { total: 1, ..OPEN }, None, LimitReached::Total),
-            (SessionLimits { per_role: Some(1), ..OPEN }, None, LimitReached::Role),
-            (SessionLimits { per_address: Some(1), ..OPEN }, None, LimitReached::Address),
-            (OPEN, Some(1), LimitReached::Rule),
+            (SessionLimits { total: 1, ..OPEN }, None, Limit::Connections),
+            (SessionLimits { per_role: Some(1), ..OPEN }, None, Limit::Role),
+            (SessionLimits { per_address: Some(1), ..OPEN }, None, Limit::Address),
+            (OPEN, Some(1), Limit::Rule),
         ] {
             let slots = Arc::new(SessionSlots::default());
             let take = || slots.take(Wanted { rule_limit, ..wanted("alice", "10.0.0.1") }, &limits);
@@ -174,10 +162,10 @@ mod tests {
         let limits = SessionLimits { total: 4, reserve: true, ..OPEN };
         let slots = Arc::new(SessionSlots::default());
         let _ordinary = slots.take(wanted("alice", "10.0.0.1"), &limits).unwrap();
-        assert_eq!(slots.take(wanted("bob", "10.0.0.2"), &limits).err(), Some(LimitReached::Total));
+        assert_eq!(slots.take(wanted("bob", "10.0.0.2"), &limits).err(), Some(Limit::Connections));
         let reserved = || slots.take(Wanted { reserved: true, ..wanted("admin", "10.0.0.3") }, &limits);
         let held = [reserved(), reserved(), reserved()];
         assert!(held.iter().all(Result::is_ok));
-        assert_eq!(reserved().err(), Some(LimitReached::Total));
+        assert_eq!(reserved().err(), Some(Limit::Connections));
     }
 }

@@ -16,28 +16,34 @@ mod closing;
 mod handshake;
 mod login;
 mod lost;
+mod panics;
 mod pipe;
 mod prefixed;
 mod registry;
 mod relay;
 mod reply;
 mod startup;
+mod timers;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use arrival::Door;
+pub use arrival::{Door, House};
 pub use lost::watch_for_lost_clients;
-pub use registry::{LiveSession, SessionTotals, Sessions};
+pub use registry::{Activity, LiveSession, SessionTotals, Sessions};
+pub use timers::watch_timers;
 
 use accepted::{Accepted, Negotiated};
 use arrival::Arrival;
 use cancel::PendingCancel;
 use login::Connected;
+use panics::poll_guarded;
 use reply::Rejected;
 use startup::Opening;
 
+use crate::observe::{Event, RefusalReport};
 use crate::types::PeerAddress;
 
 /// A client's connection before TLS.
@@ -47,12 +53,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for S {}
 
 /// Serves one connection to its end, or until its session runs as a task of its own.
 pub async fn serve<S: Transport>(stream: S, peer: PeerAddress, door: Arc<Door>) {
-    let arrival = Box::new(Arrival::new(peer, door));
-    match establish(stream, arrival).await {
-        Ok(Outcome::Session(connected)) => connected.pipe(),
-        Ok(Outcome::Cancel(pending)) => pending.carry_out().await,
-        Ok(Outcome::Probe) => {}
-        Err(rejected) => rejected.deliver().await,
+    let arrival = Box::new(Arrival::new(peer, Arc::clone(&door)));
+    let bare_trail = arrival.trail.clone();
+    let mut serving = Box::pin(async {
+        match establish(stream, arrival).await {
+            Ok(Outcome::Session(connected)) => connected.pipe(),
+            Ok(Outcome::Cancel(pending)) => pending.carry_out().await,
+            Ok(Outcome::Probe) => {}
+            Err(rejected) => rejected.deliver().await,
+        }
+    });
+    if let Err(error) = poll_fn(|cx| poll_guarded(&mut serving, cx)).await {
+        // The stream was lost in the panic, and what was known of the connection with it.
+        door.observers.emit(&Event::ConnectionRefused(&RefusalReport::untold(bare_trail, error.reason(), error.to_string())));
     }
 }
 

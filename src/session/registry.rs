@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::SystemTime;
 
 use atomic_waker::AtomicWaker;
+use tokio::time::Instant;
 
+use super::timers::Timers;
 use crate::crypto::secrets_equal;
 use crate::error::EndReason;
 use crate::identity::ClientIdentity;
@@ -28,6 +30,12 @@ pub struct LiveSession {
     startup: Option<StartupFacts>,
     since: SystemTime,
     traffic: LiveTraffic,
+    timers: Timers,
+    started: Instant,
+    /// Counts what passes, two at a time; odd while the session is idle.
+    activity: AtomicU32,
+    /// A CancelRequest for it is on its way.
+    cancelling: AtomicBool,
     order: OnceLock<EndReason>,
     waker: AtomicWaker,
 }
@@ -37,7 +45,18 @@ pub struct LiveSession {
 struct LiveTraffic {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    active: AtomicBool,
+    running: AtomicBool,
+}
+
+/// What the backend of a session is doing, in the words of pg_stat_activity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It works on something, or waits for the client in the middle of something.
+    Active,
+    /// It waits for a command.
+    Idle,
+    /// It waits for a command inside a transaction.
+    IdleInTransaction,
 }
 
 /// What all sessions together are and have passed, those that are over included.
@@ -92,21 +111,32 @@ impl LiveSession {
         self.traffic.bytes_out.load(Ordering::Relaxed)
     }
 
-    /// Whether the backend is working on something for it.
-    pub fn is_active(&self) -> bool {
-        self.traffic.active.load(Ordering::Relaxed)
+    /// What its backend is doing.
+    pub fn activity(&self) -> Activity {
+        match (self.idle_at(), self.traffic.running.load(Ordering::Relaxed)) {
+            (Some(_), _) => Activity::Idle,
+            (None, true) => Activity::Active,
+            (None, false) => Activity::IdleInTransaction,
+        }
     }
 
-    /// Shows what has passed. A few plain stores: the relay does it each time it stops to wait.
-    pub(super) fn show(&self, bytes_in: u64, bytes_out: u64, active: bool) {
+    /// Shows what has passed, and whether the backend works on something. A few plain stores: the relay does it each time it stops
+    /// to wait.
+    pub(super) fn show(&self, bytes_in: u64, bytes_out: u64, running: bool) {
         self.traffic.bytes_in.store(bytes_in, Ordering::Relaxed);
         self.traffic.bytes_out.store(bytes_out, Ordering::Relaxed);
-        self.traffic.active.store(active, Ordering::Relaxed);
+        self.traffic.running.store(running, Ordering::Relaxed);
     }
 
     /// The request that cancels what it is doing.
     pub fn cancel(&self) -> Option<&CancelRequest> {
         self.cancel.as_ref()
+    }
+
+    /// Takes the one place for a CancelRequest on its way to the backend: a flood with the right key costs the backend one at a time.
+    pub(super) fn begin_cancel(&self) -> Option<CancelInFlight<'_>> {
+        let taken = self.cancelling.swap(true, Ordering::Relaxed);
+        (!taken).then_some(CancelInFlight(&self.cancelling))
     }
 
     /// Whether a certificate's name is the name that this session was admitted by, whichever certificate carries it.
@@ -115,6 +145,27 @@ impl LiveSession {
             (Ok(own), Ok(other)) => own.as_bytes() == other.as_bytes(),
             _ => false,
         }
+    }
+
+    /// How long it may be idle and may live.
+    pub(super) fn timers(&self) -> Timers {
+        self.timers
+    }
+
+    /// When it began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// What passed so far, as a number that changes whenever something passes; `None` if the session is not idle.
+    pub(super) fn idle_at(&self) -> Option<u32> {
+        Some(self.activity.load(Ordering::Relaxed)).filter(|activity| activity & 1 == 1)
+    }
+
+    /// Notes that something passed, and whether the session is idle after it. Only the session's own task calls it.
+    pub(super) fn note_activity(&self, idle: bool) {
+        let passed = self.activity.load(Ordering::Relaxed) >> 1;
+        self.activity.store(passed.wrapping_add(1) << 1 | u32::from(idle), Ordering::Relaxed);
     }
 
     /// Tells it to end. The first order stands.
@@ -127,6 +178,16 @@ impl LiveSession {
     pub(super) fn order(&self, waker: &Waker) -> Option<EndReason> {
         self.waker.register(waker);
         self.order.get().copied()
+    }
+}
+
+/// A CancelRequest on its way; dropping it makes room for the next.
+#[derive(Debug)]
+pub(super) struct CancelInFlight<'a>(&'a AtomicBool);
+
+impl Drop for CancelInFlight<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -152,6 +213,7 @@ impl Sessions {
         trail: &Trail,
         identity: ClientIdentity,
         cancel: Option<CancelRequest>,
+        timers: Timers,
     ) -> Option<Registration> {
         let Trail { session: id, client, .. } = *trail;
         let session = Arc::new(LiveSession {
@@ -163,6 +225,10 @@ impl Sessions {
             startup: trail.startup.clone(),
             since: SystemTime::now(),
             traffic: LiveTraffic::default(),
+            timers,
+            started: Instant::now(),
+            activity: AtomicU32::new(1),
+            cancelling: AtomicBool::new(false),
             order: OnceLock::new(),
             waker: AtomicWaker::new(),
         });
@@ -182,6 +248,12 @@ impl Sessions {
         let session = self.lock().by_pid.get(&request.pid).cloned()?;
         let key = &session.cancel.as_ref()?.key;
         secrets_equal(key.as_bytes(), request.key.as_bytes()).then_some(session)
+    }
+
+    /// The sessions that may not be idle or live for ever.
+    pub(super) fn with_timers(&self) -> Vec<Arc<LiveSession>> {
+        let limited = |session: &&Arc<LiveSession>| session.timers.idle.is_some() || session.timers.lifetime.is_some();
+        self.lock().live.values().filter(limited).cloned().collect()
     }
 
     /// Whether no session is alive.

@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::registry::LiveSession;
 use crate::error::EndReason;
-use crate::wire::{BackendScanner, FrontendScanner};
+use crate::wire::{BackendScanner, FrontendScanner, TransactionStatus};
 
 /// The time an ordered end waits for a message boundary; after it the connection closes without a message.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(4);
@@ -134,6 +134,11 @@ where
         (self.client, self.backend)
     }
 
+    /// Whether the last ReadyForQuery said idle and everything asked since has been answered.
+    fn is_idle(&self) -> bool {
+        self.answers.ready() == Some(TransactionStatus::Idle) && self.frontend.is_answered()
+    }
+
     /// Whether the backend is working on something.
     fn is_running(&self) -> bool {
         self.answers.ready().is_none() || !self.frontend.is_answered()
@@ -144,12 +149,8 @@ where
         Finish { reason, parting, cancel: !gone && self.is_running() }
     }
 
+    /// Both ways, until all that moves has to be waited for.
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
-        if self.ending.is_none()
-            && let Some(reason) = self.live.order(cx.waker())
-        {
-            self.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
-        }
         if let Poll::Ready(finish) = self.poll_down(cx) {
             return Poll::Ready(finish);
         }
@@ -282,9 +283,19 @@ where
     type Output = Finish;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finish> {
-        let finish = self.poll_both(cx);
-        self.live.show(self.up.bytes, self.down.bytes, self.is_running());
-        finish
+        let relay = &mut *self;
+        if relay.ending.is_none()
+            && let Some(reason) = relay.live.order(cx.waker())
+        {
+            relay.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
+        }
+        let passed = relay.up.bytes.wrapping_add(relay.down.bytes);
+        let outcome = relay.poll_both(cx);
+        if relay.up.bytes.wrapping_add(relay.down.bytes) != passed {
+            relay.live.note_activity(relay.is_idle());
+        }
+        relay.live.show(relay.up.bytes, relay.down.bytes, relay.is_running());
+        outcome
     }
 }
 

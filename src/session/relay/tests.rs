@@ -8,6 +8,7 @@ use super::*;
 use crate::identity::testing::identity;
 use crate::observe::Trail;
 use crate::session::registry::{Registration, Sessions};
+use crate::session::timers::Timers;
 use crate::types::{PeerAddress, SessionId};
 
 fn trail() -> Trail {
@@ -24,7 +25,7 @@ struct World {
 
 fn world(buffer: usize) -> World {
     let sessions = Arc::new(Sessions::default());
-    let registration = sessions.register(&trail(), identity("alice"), None).unwrap();
+    let registration = sessions.register(&trail(), identity("alice"), None, Timers::default()).unwrap();
     let (client, near_client) = duplex(buffer);
     let (backend, near_backend) = duplex(buffer);
     let mut relay = Relay::new(near_client, near_backend, Arc::clone(registration.session()), Vec::new(), b"");
@@ -188,7 +189,7 @@ impl AsyncWrite for Vanished {
 
 async fn vanished(asked: &'static [u8]) -> Finish {
     let sessions = Arc::new(Sessions::default());
-    let registration = sessions.register(&trail(), identity("alice"), None).unwrap();
+    let registration = sessions.register(&trail(), identity("alice"), None, Timers::default()).unwrap();
     let (mut backend, near) = duplex(1024);
     let relay = Relay::new(Vanished(Some(asked)), near, Arc::clone(registration.session()), Vec::new(), b"");
     let relay = tokio::spawn(relay);

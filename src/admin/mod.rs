@@ -1,0 +1,1 @@
+mod health; mod host; mod http; mod page; mod view;
