@@ -13,7 +13,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -119,7 +120,10 @@ impl Endpoint {
             Ok(()) => {}
             Err(WrongHost::NotOne) => return refusal(StatusCode::BAD_REQUEST, "expected one Host header\n"),
             Err(WrongHost::Foreign) => {
-                return refusal(StatusCode::MISDIRECTED_REQUEST, "this host is not served: use an IP address or localhost, or add it to admin.hosts\n");
+                return refusal(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    "this host is not served: use an IP address or localhost, or add it to admin.hosts\n",
+                );
             }
         }
         if request.method() != Method::GET {

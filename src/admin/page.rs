@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::view::Status;
 
 /// The page's security policy: it may show itself, and nothing else.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+pub(super) const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// The page.
 pub(super) fn render(status: &Status) -> String {
@@ -53,8 +54,7 @@ pub fn lines(status: &Status) -> Vec<(String, String)> {
         line(&format!("ended: {reason}"), count.to_string());
     }
     let certificates = &status.certificates;
-    for (name, expiry) in
-        [("server certificate", &certificates.server), ("client CA", &certificates.client_ca), ("CRL", &certificates.crl)]
+    for (name, expiry) in [("server certificate", &certificates.server), ("client CA", &certificates.client_ca), ("CRL", &certificates.crl)]
     {
         if let Some(expiry) = expiry {
             line(name, format!("valid until {expiry}"));

@@ -10,7 +10,7 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -24,6 +24,9 @@ use crate::os;
 
 /// How long a request may take to come, and its reply to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long, and how much, of what was not asked for is read and dropped.
+const LINGER: Duration = Duration::from_millis(250);
+const MOST_UNREAD: u64 = 64 * 1024;
 /// Connections at once; whoever comes then waits for one of them to end.
 const MOST_CONNECTIONS: usize = 16;
 /// The pause after an accept(2) that failed.
@@ -182,6 +185,8 @@ async fn converse(mut stream: UnixStream, view: &View, backend: &watch::Receiver
     };
     view.observers.emit(&Event::AdminHandled(&report));
     let _ = timeout(PATIENCE, reply(&mut stream, body)).await;
+    // A socket that is closed with unread bytes is a reset to its peer, who may then never read the reply.
+    let _ = timeout(LINGER, copy(&mut stream.take(MOST_UNREAD), &mut sink())).await;
 }
 
 async fn reply(stream: &mut UnixStream, body: Body) -> io::Result<()> {

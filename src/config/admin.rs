@@ -42,7 +42,8 @@ fn host(node: &Node) -> Read<String> {
     if written.contains(':') || written.contains('/') {
         return Err(wrong("write the name alone, as metrics.example").which("which has a scheme, a port or a path"));
     }
-    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let label =
+        |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if written.len() > LONGEST_NAME || !written.split('.').all(label) {
         return Err(wrong("write letters, digits, hyphens and dots, as metrics.example"));
     }

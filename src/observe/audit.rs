@@ -9,7 +9,8 @@ use super::event::Event;
 use super::json::{Fields, Limits};
 use super::merge::{Kind, Merged};
 use super::report::{
-    AdminReport, AdminResult, AdminVerb, CancelReport, CertFacts, DecisionFacts, RefusalReport, SessionOpening, SessionReport, StartupFacts, TlsFacts, Trail,
+    AdminReport, AdminResult, AdminVerb, CancelReport, CertFacts, DecisionFacts, RefusalReport, SessionOpening, SessionReport,
+    StartupFacts, TlsFacts, Trail,
 };
 use crate::crypto::Sha256;
 use crate::types::PeerAddress;

@@ -223,6 +223,9 @@ impl AdminVerb {
 }
 
 impl AdminResult {
+    /// Every result.
+    pub const ALL: [Self; 4] = [Self::Done, Self::NoMatch, Self::Malformed, Self::Forbidden];
+
     /// The code in log and audit.
     pub const fn code(self) -> &'static str {
         match self {
