@@ -15,7 +15,7 @@
 //! | 7 | [`session`] | one connection, from accept to its record |
 //! | 6 | [`snapshot`] | settings and what their files held, immutable |
 //! | 5 | [`config`] | YAML to settings |
-//! | 4 | [`tls`], [`backend`], [`observe`], [`os`] | one external world each: rustls, PostgreSQL, sinks, the system |
+//! | 4 | [`tls`], [`backend`], [`observe`], [`os`], [`pki`] | one external world each: rustls, PostgreSQL, sinks, the system, rcgen |
 //! | 3 | [`error`] | why, and what each reader is told |
 //! | 2 | [`policy`] | may this identity do this |
 //! | 1 | [`identity`] | a verified certificate's names |
@@ -40,6 +40,7 @@ pub mod limits;
 pub mod listen;
 pub mod observe;
 pub mod os;
+pub mod pki;
 pub mod policy;
 pub mod session;
 pub mod snapshot;

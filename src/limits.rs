@@ -8,5 +8,5 @@ mod handshakes;
 mod sessions;
 
 pub use failures::{FailureBudget, Turn};
-pub use handshakes::{Handshakes, Waiting};
+pub use handshakes::{GiveWay, Handshakes, Waiting};
 pub use sessions::{SessionLimits, SessionPermit, SessionSlots, Wanted};

@@ -92,7 +92,7 @@ impl BackendState {
 fn shown(failure: &BackendFailure) -> String {
     match failure {
         BackendFailure::Silent => "the backend does not answer; is it stopped, or its machine out of memory?".to_owned(),
-        BackendFailure::Unreachable(_)
+        BackendFailure::Unreachable { .. }
         | BackendFailure::Closed
         | BackendFailure::WrongPeer { .. }
         | BackendFailure::AsksForPassword(_)

@@ -102,7 +102,7 @@ fn make_way(path: &Path) -> Result<(), Obstacle> {
     if !found.file_type().is_socket() {
         return Err(Obstacle::NotASocket);
     }
-    if found.uid() != os::own_uid() {
+    if found.uid() != os::effective_uid() {
         return Err(Obstacle::Foreign(found.uid()));
     }
     match StdStream::connect(path) {
@@ -174,7 +174,7 @@ pub(super) async fn serve(listener: UnixListener, view: Arc<View>, backend: watc
 async fn converse(mut stream: UnixStream, view: &View, backend: &watch::Receiver<BackendState>) {
     let Ok(credentials) = stream.peer_cred() else { return };
     let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
-    let (body, report) = if may_ask(peer.uid, os::own_uid()) {
+    let (body, report) = if may_ask(peer.uid, os::effective_uid()) {
         match read_request(&mut stream).await {
             None => return,
             Some(Ok(request)) => carry_out(&request, peer, &view.sessions, || view.status(&backend.borrow().clone())),

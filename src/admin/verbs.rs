@@ -69,7 +69,7 @@ fn kill(sessions: &Sessions, selector: &Selector) -> Vec<String> {
 fn is_meant(session: &LiveSession, selector: &Selector) -> bool {
     match selector {
         Selector::Id(id) => session.id().to_string() == *id,
-        Selector::Role(role) => session.role().is_some_and(|own| own.as_bytes() == role.as_bytes()),
+        Selector::Role(role) => session.role().as_bytes() == role.as_bytes(),
         Selector::Cert(sha256) => session.identity().sha256().to_string() == *sha256,
     }
 }
@@ -79,7 +79,7 @@ fn line(session: &LiveSession) -> SessionLine {
     let startup = session.startup();
     SessionLine {
         id: session.id().to_string(),
-        role: session.role().map(|role| text(role.as_bytes())).unwrap_or_default(),
+        role: text(session.role().as_bytes()),
         database: startup.map(|startup| text(&startup.database)).unwrap_or_default(),
         application_name: startup.and_then(|startup| startup.application_name.as_deref()).map(text),
         client: session.client().to_string(),

@@ -76,7 +76,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_is_absent_closes_or_talks_otherwise_does_not() {
-        assert!(matches!(seen(None).await, Err(BackendFailure::Unreachable(_))));
+        assert!(matches!(seen(None).await, Err(BackendFailure::Unreachable { .. })));
         assert!(matches!(seen(Some(b"")).await, Err(BackendFailure::Closed)));
         assert!(matches!(seen(Some(b"E")).await, Err(BackendFailure::Closed)));
         assert!(matches!(seen(Some(b"HTTP/1.1 200 OK")).await, Err(BackendFailure::Protocol(_))));

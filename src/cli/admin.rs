@@ -6,14 +6,50 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
+
 use super::table::{Align, table};
-use super::{Asking, Exit};
+use super::{ConfigFile, Exit};
 use crate::admin::{Body, Reply, Request, Selector, SessionLine, Status, lines};
 use crate::config;
 use crate::observe::{Word, harmless_json};
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How to ask the running daemon.
+#[derive(Debug, Args)]
+pub(super) struct Asking {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which sessions to end, and how to ask.
+#[derive(Debug, Args)]
+pub(super) struct Killing {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Which sessions to end.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// The session of this ID, as `postern sessions` and the audit trail show it
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    /// Every session of this role
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+    /// Every session of the certificate with this SHA-256 fingerprint
+    #[arg(long, value_name = "FINGERPRINT")]
+    cert: Option<String>,
+}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -45,8 +81,28 @@ const ADVICE: [(io::ErrorKind, &str); 4] = [
     (io::ErrorKind::WouldBlock, "the daemon does not answer in time"),
 ];
 
+/// `postern status`.
+pub(super) fn status(asking: Asking) -> Exit {
+    run(&Request::Status, asking)
+}
+
+/// `postern sessions`.
+pub(super) fn sessions(asking: Asking) -> Exit {
+    run(&Request::Sessions, asking)
+}
+
+/// `postern kill`.
+pub(super) fn kill(killing: Killing) -> Exit {
+    let Killing { target: Target { id, role, cert }, asking } = killing;
+    match id.map(Selector::Id).or(role.map(Selector::Role)).or(cert.map(Selector::Cert)) {
+        Some(selector) => run(&Request::Kill(selector), asking),
+        // Clap sees to it that there is one.
+        None => Exit::Failed,
+    }
+}
+
 /// Asks and prints the answer.
-pub(super) fn run(request: &Request, asking: Asking) -> Exit {
+fn run(request: &Request, asking: Asking) -> Exit {
     let path = asking.config.path();
     let socket = match config::load(&path) {
         Ok(loaded) => loaded.settings.boot.admin.socket,

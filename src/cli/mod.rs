@@ -2,7 +2,10 @@
 
 mod admin;
 mod check;
+mod conninfo;
+mod demo;
 mod load;
+mod pki;
 mod serve;
 mod table;
 
@@ -10,8 +13,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-
-use crate::admin::{Request, Selector};
 
 /// The configuration file where neither `-c` nor POSTERN_CONFIG names one.
 const DEFAULT_CONFIG: &str = "/etc/postern/postern.yaml";
@@ -31,56 +32,25 @@ enum Command {
     /// Load all that serve would load and print every fault; change nothing
     Check(ConfigFile),
     /// Ask the running daemon how it is
-    Status(Asking),
+    Status(admin::Asking),
     /// List the running daemon's sessions
-    Sessions(Asking),
+    Sessions(admin::Asking),
     /// End sessions of the running daemon
-    Kill {
-        #[command(flatten)]
-        target: Target,
-        #[command(flatten)]
-        asking: Asking,
-    },
+    Kill(admin::Killing),
+    /// Make and look at certificates
+    #[command(subcommand)]
+    Pki(pki::Command),
+    /// Print how a user connects, for psql, drivers, pg_service.conf or JDBC
+    Conninfo(conninfo::Arguments),
+    /// Tell the whole story on this machine, with a PostgreSQL of its own
+    Demo(demo::Arguments),
 }
 
-/// How to ask the running daemon.
-#[derive(Debug, Args)]
-struct Asking {
-    #[command(flatten)]
-    config: ConfigFile,
-    /// Print JSON, for programs
-    #[arg(long)]
-    json: bool,
-}
-
-/// Which sessions to end.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Target {
-    /// The session of this ID, as `postern sessions` and the audit trail show it
-    #[arg(value_name = "ID")]
-    id: Option<String>,
-    /// Every session of this role
-    #[arg(long, value_name = "ROLE")]
-    role: Option<String>,
-    /// Every session of the certificate with this SHA-256 fingerprint
-    #[arg(long, value_name = "FINGERPRINT")]
-    cert: Option<String>,
-}
-
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct ConfigFile {
     /// The configuration file [default: $POSTERN_CONFIG, else /etc/postern/postern.yaml]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-}
-
-impl Target {
-    /// Clap sees to it that there is one.
-    fn selector(self) -> Option<Selector> {
-        let Self { id, role, cert } = self;
-        id.map(Selector::Id).or(role.map(Selector::Role)).or(cert.map(Selector::Cert))
-    }
 }
 
 impl ConfigFile {
@@ -116,12 +86,12 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(file) => serve::run(&file.path()),
         Command::Check(file) => check::run(&file.path()),
-        Command::Status(asking) => admin::run(&Request::Status, asking),
-        Command::Sessions(asking) => admin::run(&Request::Sessions, asking),
-        Command::Kill { target, asking } => match target.selector() {
-            Some(selector) => admin::run(&Request::Kill(selector), asking),
-            None => Exit::Failed,
-        },
+        Command::Status(asking) => admin::status(asking),
+        Command::Sessions(asking) => admin::sessions(asking),
+        Command::Kill(killing) => admin::kill(killing),
+        Command::Pki(command) => pki::run(command),
+        Command::Conninfo(arguments) => conninfo::run(arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
     }
     .into()
 }

@@ -148,6 +148,7 @@ fn serve(runtime: &Runtime, bound: Bound, snapshot: Snapshot, observers: &Observ
         phase.send_replace(Phase::Draining);
         stop.send_replace(true);
         observers.emit(&Event::DaemonStopping);
+        house.handshakes.close();
         house.sessions.end_all(EndReason::Drain);
         // Nothing is ever sent: the channel ends when the last connection has gone.
         let _ = timeout(SESSIONS_TIMEOUT, all_gone.recv()).await;

@@ -116,7 +116,14 @@ impl fmt::Display for SessionError {
             Self::Limit(limit, role) => write!(f, "{limit} is reached for role {role}"),
             Self::Denied(denial, request) => fmt_denial(denial, request, f),
             Self::Backend(failure) => failure.fmt(f),
-            Self::BackendRefused { sqlstate, message } => write!(f, "the backend refused: {sqlstate} {}", message.escape_ascii()),
+            Self::BackendRefused { sqlstate, message } => {
+                write!(f, "the backend refused: {sqlstate} {}", String::from_utf8_lossy(message))?;
+                // The other way round it is about the client's certificate; here it is about Postern at PostgreSQL's own door.
+                if sqlstate.starts_with("28") {
+                    write!(f, "; the local lines of PostgreSQL's own pg_hba.conf must let the OS user of Postern log in as this role")?;
+                }
+                Ok(())
+            }
             Self::AuditUnavailable => write!(f, "the record session.start could not be written, and audit.on_failure is refuse"),
             Self::Draining => write!(f, "the daemon is shutting down"),
             Self::Internal => {
@@ -232,7 +239,17 @@ fn concat(parts: &[&[u8]]) -> Vec<u8> {
 fn fmt_denial(denial: &Denial, request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let rule = denial.rule().unwrap_or("none");
     match denial.cause() {
-        Cause::NoMatch => write!(f, "no rule matches host {}, user {}, database {}", request.address.ip(), request.user, request.database),
+        Cause::NoMatch => match request.replication {
+            Replication::Physical => write!(
+                f,
+                "no rule matches host {}, user {}, physical replication; \"all\" does not match it, only database: replication",
+                request.address.ip(),
+                request.user
+            ),
+            Replication::None | Replication::Logical => {
+                write!(f, "no rule matches host {}, user {}, database {}", request.address.ip(), request.user, request.database)
+            }
+        },
         Cause::Rejected => write!(f, "rule {rule} rejects"),
         Cause::NoCertificate => write!(f, "rule {rule} asks for a client certificate and the client sent none"),
         Cause::UnusableName(fault) => write!(f, "rule {rule}: {fault}"),
@@ -267,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_backends_absence_is_57p03_without_a_path() {
-        let failure = BackendFailure::Unreachable(std::io::Error::other("/secret/path"));
+        let failure = BackendFailure::Unreachable { target: "/secret/path".into(), error: std::io::Error::other("x") };
         let response = SessionError::Backend(failure).response().unwrap();
         assert_eq!(response.sqlstate, SqlState::CANNOT_CONNECT_NOW);
         assert_eq!(response.detail.as_deref(), Some("The database server cannot be reached."));

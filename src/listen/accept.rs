@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::tcp::prepare;
 use crate::observe::Event;
@@ -18,9 +18,13 @@ use crate::types::PeerAddress;
 /// The pause after an accept(2) that failed for want of descriptors or memory: long enough not to spin, short enough not to be felt.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
+/// How often such a failure is told.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Serves every connection of `listener` as a task of its own, until `stop` says so or its sender is gone.
 pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
     let mut reserve = Reserve::take();
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             // Both branches are cancel-safe: a connection is either returned or left in the queue.
@@ -37,7 +41,10 @@ pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch:
             }
             Err(error) if belongs_to_connection(&error) => {}
             Err(error) => {
-                door.observers.emit(&Event::AcceptFailed { error: &error });
+                if told.is_none_or(|told: Instant| told.elapsed() >= TELL_INTERVAL) {
+                    door.observers.emit(&Event::AcceptFailed { error: &error });
+                    told = Some(Instant::now());
+                }
                 if os::is_out_of_descriptors(&error) && !door.house.handshakes.shed_oldest() {
                     reserve.turn_one_away(&listener).await;
                 }

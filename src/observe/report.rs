@@ -129,6 +129,8 @@ pub struct SessionReport {
     pub statements: u64,
     /// ErrorResponses of the backend.
     pub errors: u64,
+    /// The client's side ended without close_notify: something that it sent may be missing.
+    pub truncated: bool,
 }
 
 /// A CancelRequest and what became of it.

@@ -1,6 +1,7 @@
 //! What every stage of a login carries: the settings of its moment, its one deadline, and the trail for the record.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -8,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::registry::Sessions;
 use crate::error::{Reason, SessionError};
-use crate::limits::{FailureBudget, Handshakes, SessionSlots, Turn, Waiting};
+use crate::limits::{FailureBudget, GiveWay, Handshakes, SessionSlots, Turn, Waiting};
 use crate::observe::{Observers, Trail};
 use crate::snapshot::Snapshot;
 use crate::types::{PeerAddress, SessionId};
@@ -43,13 +44,20 @@ pub(super) struct Arrival {
     pub(super) door: Arc<Door>,
     pub(super) accepted: Instant,
     pub(super) trail: Trail,
+    /// Our end of the connection; `None` where it is not TCP.
+    pub(super) local: Option<SocketAddr>,
     waiting: Waiting,
 }
 
 impl Arrival {
-    pub(super) fn new(peer: PeerAddress, door: Arc<Door>) -> Self {
+    pub(super) fn new(peer: PeerAddress, local: Option<SocketAddr>, door: Arc<Door>) -> Self {
         let waiting = door.house.handshakes.enter(door.snapshot.limits().max_handshakes);
-        Self { door, accepted: Instant::now(), trail: Trail::new(SessionId::generate(), peer), waiting }
+        Self { door, accepted: Instant::now(), trail: Trail::new(SessionId::generate(), peer), local, waiting }
+    }
+
+    /// Both ends of the connection, ours first, as the kernel's tables have them.
+    pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.local.map(|local| (local, self.trail.client.socket_address()))
     }
 
     /// The one deadline of all that comes before AuthenticationOk. It is absolute: bytes that trickle in do not move it.
@@ -67,7 +75,20 @@ impl Arrival {
             biased;
             // Whichever comes first ends the other for good: nobody goes on with a step that was given up.
             outcome = timeout_at(self.deadline(), step) => outcome.map_err(|_| SessionError::Timeout),
-            () = self.waiting.shed() => Err(SessionError::Shed),
+            error = self.must_go() => Err(error),
+        }
+    }
+
+    /// The rules admit it: from now on it gives way to nobody.
+    pub(super) fn admit(&self) {
+        self.waiting.admit();
+    }
+
+    /// Resolves when this connection has to go before it has logged in. Cancel-safe.
+    pub(super) async fn must_go(&self) -> SessionError {
+        match self.waiting.must_go().await {
+            GiveWay::Oldest => SessionError::Shed,
+            GiveWay::Closing => SessionError::Draining,
         }
     }
 
@@ -92,7 +113,7 @@ impl Arrival {
     pub(super) async fn until_shed(&self, parting: impl Future<Output = ()>) {
         tokio::select! {
             () = parting => {}
-            () = self.waiting.shed() => {}
+            _ = self.waiting.must_go() => {}
         }
     }
 }

@@ -52,7 +52,10 @@ impl<S: Transport> Started<S> {
             Ok((grant, identity)) => {
                 arrival.trail.decision = Some(DecisionFacts { rule: grant.rule().into(), map: None, role: grant.role().clone() });
                 match arrival.door.house.slots.take(wanted(&grant, &arrival), &arrival.door.snapshot.limits().sessions) {
-                    Ok(permit) => Ok(Authorized { stream, identity, message, grant, permit, arrival }),
+                    Ok(permit) => {
+                        arrival.admit();
+                        Ok(Authorized { stream, identity, message, grant, permit, arrival })
+                    }
                     Err(limit) => {
                         let error = SessionError::Limit(limit, grant.role().clone());
                         Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival))

@@ -1,13 +1,15 @@
 //! The backend's side of the login: its words go to the client as they are, up to the first ReadyForQuery, which waits until the
 //! session's start is on record.
 
+use std::future::poll_fn;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::Transport;
 use super::answer::{Answer, Credentials};
 use super::arrival::Arrival;
-use super::registry::Registration;
+use super::registry::{Newcomer, Registration};
 use super::reply::{Rejected, Reply};
 use super::startup::Encrypted;
 use super::timers::Timers;
@@ -25,7 +27,6 @@ pub(super) struct Connecting<S> {
     backend: BackendStream,
     identity: ClientIdentity,
     holding: Holding,
-    connected: Instant,
     arrival: Box<Arrival>,
 }
 
@@ -57,10 +58,11 @@ impl<S: Transport> Connecting<S> {
         holding: Holding,
         arrival: Box<Arrival>,
     ) -> Self {
-        Self { stream, backend, identity, holding, connected: Instant::now(), arrival }
+        Self { stream, backend, identity, holding, arrival }
     }
 
-    /// Takes the backend's answer. Between AuthenticationOk and ReadyForQuery it may take its time, as behind PostgreSQL alone.
+    /// Takes the backend's answer. Between AuthenticationOk and ReadyForQuery it may take its time, as behind PostgreSQL alone, for as
+    /// long as the client is there.
     pub(super) async fn log_in(mut self) -> Result<Connected<S>, Rejected<S>> {
         let mut answer = Answer::default();
         let outcome = self.converse(&mut answer).await;
@@ -74,7 +76,17 @@ impl<S: Transport> Connecting<S> {
         let snapshot = &arrival.door.snapshot;
         let timers =
             Timers { idle: snapshot.idle_session_timeout(holding.bounds), lifetime: snapshot.max_session_lifetime(holding.bounds) };
-        let Some(registration) = arrival.door.house.sessions.register(&arrival.trail, identity, cancel, timers) else {
+        let newcomer = Newcomer {
+            id: arrival.trail.session,
+            client: arrival.trail.client,
+            ends: arrival.ends(),
+            role: holding.role.clone(),
+            startup: arrival.trail.startup.clone(),
+            identity,
+            cancel,
+            timers,
+        };
+        let Some(registration) = arrival.door.house.sessions.register(newcomer) else {
             return Err(reject(SessionError::Draining, stream, arrival));
         };
         let opening = SessionOpening { trail: arrival.trail.clone(), setup: arrival.accepted.elapsed() };
@@ -85,22 +97,23 @@ impl<S: Transport> Connecting<S> {
     }
 
     async fn converse(&mut self, answer: &mut Answer) -> Result<(), SessionError> {
-        let patience = self.arrival.door.snapshot.backend().connect_timeout;
-        let deadline = self.connected.checked_add(patience).unwrap_or(self.connected).min(self.arrival.deadline());
         while !answer.is_ready() {
             let authenticated = answer.is_authenticated();
             let read = self.backend.read_buf(answer.inbound());
-            let read = if authenticated {
-                read.await
-            } else {
-                timeout_at(deadline, read).await.map_err(|_| SessionError::Backend(BackendFailure::Silent))?
+            let gone = poll_fn(|cx| self.stream.get_ref().0.inner().poll_gone(cx));
+            let read = tokio::select! {
+                biased;
+                read = read => read,
+                () = gone => return Err(SessionError::ClientClosed),
+                error = self.arrival.must_go() => return Err(error),
+                () = sleep_until(self.arrival.deadline()), if !authenticated => return Err(SessionError::Backend(BackendFailure::Silent)),
             };
             if !matches!(read, Ok(1..)) {
                 return Err(SessionError::Backend(BackendFailure::Closed));
             }
             let reply = answer.understand(&self.credentials())?;
             // A backend that closes instead of reading it is found out by the next read.
-            let _ = timeout_at(deadline, self.backend.write_all(&reply)).await;
+            let _ = timeout_at(self.arrival.deadline(), self.backend.write_all(&reply)).await;
         }
         Ok(())
     }

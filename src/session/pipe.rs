@@ -79,6 +79,7 @@ impl Tail {
             bytes_out: traffic.bytes_out,
             statements: traffic.statements,
             errors: traffic.errors,
+            truncated: traffic.truncated,
         }));
         let leave_client = async {
             match finish.parting {

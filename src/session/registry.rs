@@ -1,6 +1,6 @@
 //! The sessions that are alive: whom a CancelRequest may reach, and how one is told to end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,7 +14,7 @@ use super::timers::Timers;
 use crate::crypto::secrets_equal;
 use crate::error::EndReason;
 use crate::identity::ClientIdentity;
-use crate::observe::{StartupFacts, Trail};
+use crate::observe::StartupFacts;
 use crate::types::{PeerAddress, RoleName, SessionId};
 use crate::wire::CancelRequest;
 
@@ -23,10 +23,12 @@ use crate::wire::CancelRequest;
 pub struct LiveSession {
     id: SessionId,
     client: PeerAddress,
+    /// Our end of the connection and the client's; `None` where it is not TCP.
+    ends: Option<(SocketAddr, SocketAddr)>,
     identity: ClientIdentity,
     /// What the backend gave the client to cancel with; `None` if it gave nothing usable.
     cancel: Option<CancelRequest>,
-    role: Option<RoleName>,
+    role: RoleName,
     startup: Option<StartupFacts>,
     since: SystemTime,
     traffic: LiveTraffic,
@@ -87,8 +89,8 @@ impl LiveSession {
     }
 
     /// The role it has.
-    pub fn role(&self) -> Option<&RoleName> {
-        self.role.as_ref()
+    pub fn role(&self) -> &RoleName {
+        &self.role
     }
 
     /// What its client asked for at the start.
@@ -181,6 +183,18 @@ impl LiveSession {
     }
 }
 
+/// A session that is about to be entered.
+pub(super) struct Newcomer {
+    pub(super) id: SessionId,
+    pub(super) client: PeerAddress,
+    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
+    pub(super) role: RoleName,
+    pub(super) startup: Option<StartupFacts>,
+    pub(super) identity: ClientIdentity,
+    pub(super) cancel: Option<CancelRequest>,
+    pub(super) timers: Timers,
+}
+
 /// A CancelRequest on its way; dropping it makes room for the next.
 #[derive(Debug)]
 pub(super) struct CancelInFlight<'a>(&'a AtomicBool);
@@ -208,24 +222,18 @@ struct State {
 
 impl Sessions {
     /// Enters a session; it is left by dropping the registration. `None` once [`Sessions::end_all`] was called.
-    pub(super) fn register(
-        self: &Arc<Self>,
-        trail: &Trail,
-        identity: ClientIdentity,
-        cancel: Option<CancelRequest>,
-        timers: Timers,
-    ) -> Option<Registration> {
-        let Trail { session: id, client, .. } = *trail;
+    pub(super) fn register(self: &Arc<Self>, newcomer: Newcomer) -> Option<Registration> {
         let session = Arc::new(LiveSession {
-            id,
-            client,
-            identity,
-            cancel,
-            role: trail.decision.as_ref().map(|decision| decision.role.clone()),
-            startup: trail.startup.clone(),
+            id: newcomer.id,
+            client: newcomer.client,
+            ends: newcomer.ends,
+            role: newcomer.role,
+            startup: newcomer.startup,
+            identity: newcomer.identity,
+            cancel: newcomer.cancel,
+            timers: newcomer.timers,
             since: SystemTime::now(),
             traffic: LiveTraffic::default(),
-            timers,
             started: Instant::now(),
             activity: AtomicU32::new(1),
             cancelling: AtomicBool::new(false),
@@ -239,7 +247,7 @@ impl Sessions {
         if let Some(request) = &session.cancel {
             state.by_pid.insert(request.pid, Arc::clone(&session));
         }
-        state.live.insert(id, Arc::clone(&session));
+        state.live.insert(session.id, Arc::clone(&session));
         Some(Registration { sessions: Arc::clone(self), session })
     }
 
@@ -277,10 +285,11 @@ impl Sessions {
         })
     }
 
-    /// Tells the session of the client with this address and port to end, if there is one.
-    pub(super) fn end_client(&self, client: SocketAddr, reason: EndReason) {
-        let session = self.lock().live.values().find(|session| session.client.is(client)).cloned();
-        session.iter().for_each(|session| session.end(reason));
+    /// Tells the sessions of these connections to end, our end of each first.
+    pub(super) fn end_connections(&self, connections: &HashSet<(SocketAddr, SocketAddr)>, reason: EndReason) {
+        let lost = |session: &&Arc<LiveSession>| session.ends.is_some_and(|ends| connections.contains(&ends));
+        let sessions: Vec<_> = self.lock().live.values().filter(lost).cloned().collect();
+        sessions.iter().for_each(|session| session.end(reason));
     }
 
     /// Tells every session to end, and admits no further one.

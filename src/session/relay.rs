@@ -20,6 +20,8 @@ use crate::wire::{BackendScanner, FrontendScanner, TransactionStatus};
 
 /// The time an ordered end waits for a message boundary; after it the connection closes without a message.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(4);
+/// Chunks that one direction may pass before it is the other's turn: neither can starve the other, however fast it is.
+const CHUNKS_PER_POLL: usize = 8;
 /// How much is read at once, and the most that is held for a side that does not take it.
 const SCRATCH_SIZE: usize = 64 * 1024;
 
@@ -41,6 +43,8 @@ pub(super) struct Relay<C, B> {
     ending: Option<Ending>,
     /// The client sent a length that cannot be; nothing behind it was forwarded.
     violated: bool,
+    /// The client closed its side without close_notify.
+    truncated: bool,
 }
 
 /// How a conversation was over.
@@ -74,6 +78,8 @@ pub(super) struct Traffic {
     pub statements: u64,
     /// ErrorResponses of the backend.
     pub errors: u64,
+    /// The client's side ended without close_notify: what it was about to send may be missing.
+    pub truncated: bool,
 }
 
 /// One direction.
@@ -116,7 +122,7 @@ where
             Err(_) => down.ended = true,
         }
         down.bytes = length(&down.pending);
-        Self { client, backend, frontend, answers, up: Flow::default(), down, live, ending: None, violated: false }
+        Self { client, backend, frontend, answers, up: Flow::default(), down, live, ending: None, violated: false, truncated: false }
     }
 
     /// What has passed.
@@ -126,6 +132,7 @@ where
             bytes_out: self.down.bytes,
             statements: self.answers.statements(),
             errors: self.answers.errors(),
+            truncated: self.truncated,
         }
     }
 
@@ -170,7 +177,7 @@ where
 
     /// Client to backend, until one of them has to be waited for.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
-        loop {
+        for _ in 0..CHUNKS_PER_POLL {
             if ready!(self.up.poll_drain(&mut self.backend, cx)).is_err() {
                 self.up.broken = true;
             }
@@ -183,7 +190,10 @@ where
                     Ok(chunk) => chunk,
                     // No close_notify: the bytes so far are whole and authentic, and PostgreSQL would run what they ask. Where a write
                     // has failed before, it is what a reset looks like.
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !self.down.broken => &[],
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !self.down.broken => {
+                        self.truncated = true;
+                        &[]
+                    }
                     Err(_) => return Poll::Ready(Err(self.finish(EndReason::ClientLost, Parting::Mute))),
                 };
                 if let Err(fault) = self.frontend.feed(chunk) {
@@ -201,11 +211,13 @@ where
                 return Poll::Ready(finish);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Backend to client, until one of them has to be waited for.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
-        loop {
+        for _ in 0..CHUNKS_PER_POLL {
             if ready!(self.down.poll_drain(&mut self.client, cx)).is_err() {
                 self.down.broken = true;
             }
@@ -241,6 +253,8 @@ where
                 return Poll::Ready(finish);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// A client that cannot be written to is lost, unless it has said goodbye: then what it asked for is still carried out, and

@@ -47,6 +47,8 @@ const HOMES: &[(&str, &str)] = &[
     ("x509_parser", "identity/"),
     ("serde_yaml", "config/"),
     ("saphyr_parser", "config/"),
+    ("rcgen", "pki/"),
+    ("pem", "pki/"),
     ("aws_lc_rs", "crypto.rs"),
     ("socket2", "listen/"),
     ("clap", "cli/"),
@@ -139,6 +141,8 @@ fn sources() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs")
                 && !path.ends_with("tests.rs")
+                && !path.ends_with("testing.rs")
+                && !path.components().any(|part| part.as_os_str() == "tests")
                 && path != root.join("lib.rs")
             {
                 files.push(read(&root, &path));

@@ -108,7 +108,7 @@ impl World {
 }
 
 /// What `hostssl all all all cert` and `hostssl replication all all cert` say.
-const OPEN_TO_ALL: &str = "hba:
+pub const OPEN_TO_ALL: &str = "hba:
   - { database: all, user: all, address: all, method: cert }
   - { database: replication, user: all, address: all, method: cert }";
 

@@ -98,6 +98,14 @@ impl Postgres {
         server
     }
 
+    /// Without TLS, reachable by its Unix socket and by 127.0.0.1; the given pg_hba.conf lines judge all but the superuser.
+    pub fn local(installation: &Installation, hba: &str) -> Self {
+        let mut server = Self::new(installation, "listen_addresses = '127.0.0.1'\n");
+        server.write_hba(&format!("local all postgres trust\n{hba}"));
+        server.start();
+        server
+    }
+
     /// TLS 1.3 with client certificates on 127.0.0.1, judged by the given pg_hba.conf lines.
     pub fn native(installation: &Installation, pki: &Pki, with_crl: bool, hba: &str) -> Self {
         let settings = "listen_addresses = '127.0.0.1'\nssl = on\nssl_min_protocol_version = 'TLSv1.3'\n\
