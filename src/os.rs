@@ -1,10 +1,13 @@
 //! The operating system's answers to questions about itself: the home of `nix`.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
-use nix::unistd::User;
+use nix::fcntl::OFlag;
+use nix::unistd::{User, geteuid};
 
 /// The uid of a user's name, as the system's databases know it; `None` where they do not.
 ///
@@ -12,6 +15,19 @@ use nix::unistd::User;
 /// The databases could not be asked.
 pub fn uid_of(name: &str) -> io::Result<Option<u32>> {
     Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+}
+
+/// The uid that this process acts as: whose files are ours.
+pub fn effective_uid() -> u32 {
+    geteuid().as_raw()
+}
+
+/// Opens a file for reading, without waiting for anybody at the other end if it is a pipe.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 
 /// The TCP peers of this network namespace to which data is on its way and from which nothing is heard: the retransmission or
@@ -95,6 +111,12 @@ mod tests {
     #[test]
     fn the_kernels_table_can_be_read() {
         assert!(unheard_peers().is_ok());
+    }
+
+    #[test]
+    fn what_we_create_belongs_to_the_uid_that_we_act_as() {
+        use std::os::unix::fs::MetadataExt as _;
+        assert_eq!(tempfile::tempfile().unwrap().metadata().unwrap().uid(), effective_uid());
     }
 
     #[test]
