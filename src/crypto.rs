@@ -1,7 +1,7 @@
-//! The two primitives that Postern needs beside TLS: SHA-256 for fingerprints and the audit chain, and a comparison whose
-//! time does not depend on where two secrets differ. Only this file uses aws-lc-rs directly.
+//! The primitives that Postern needs beside TLS: SHA-256 for fingerprints and the audit chain, a comparison whose time does
+//! not depend on where two secrets differ, and random octets. Only this file uses aws-lc-rs directly.
 
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::{constant_time, digest, rand};
 
 /// A SHA-256 digest (FIPS 180-4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +41,26 @@ pub fn secrets_equal(one: &[u8], other: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
+/// The system has no random octets to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandomness;
+
+impl std::fmt::Display for NoRandomness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the system's random number generator failed")
+    }
+}
+
+/// Octets that nobody can guess.
+///
+/// # Errors
+/// The system has none.
+pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut octets = [0; N];
+    rand::fill(&mut octets).map_err(|_| NoRandomness)?;
+    Ok(octets)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +68,13 @@ mod tests {
     #[test]
     fn the_digest_of_abc_is_the_one_of_fips_180() {
         assert_eq!(Sha256::of(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn random_octets_are_not_the_same_twice() {
+        let (one, other): (Result<[u8; 16], _>, Result<[u8; 16], _>) = (random(), random());
+        assert!(one.is_ok() && other.is_ok());
+        assert_ne!(one, other);
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! | 7 | [`session`] | one connection, from accept to its record |
 //! | 6 | [`snapshot`] | settings and what their files held, immutable |
 //! | 5 | [`config`] | YAML to settings |
-//! | 4 | [`tls`], [`backend`], [`observe`] | one external world each: rustls, PostgreSQL, sinks |
+//! | 4 | [`tls`], [`backend`], [`observe`], [`pki`] | one external world each: rustls, PostgreSQL, sinks, rcgen |
 //! | | [`os`] | the system's answers, for floor 4 and those above |
 //! | 3 | [`error`] | why, and what each reader is told |
 //! | 2 | [`policy`] | may this identity do this |
@@ -35,9 +35,11 @@ pub mod crypto;
 pub mod daemon;
 pub mod error;
 pub mod identity;
+pub mod limits;
 pub mod listen;
 pub mod observe;
 pub mod os;
+pub mod pki;
 pub mod policy;
 pub mod session;
 pub mod snapshot;

@@ -6,8 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::{User, geteuid};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, Uid};
+
+pub use nix::sys::signal::Signal;
+pub use nix::unistd::User;
 
 /// The uid of a user's name, as the system's databases know it; `None` where they do not.
 ///
@@ -17,9 +23,17 @@ pub fn uid_of(name: &str) -> io::Result<Option<u32>> {
     Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
 }
 
-/// The uid that this process acts as: whose files are ours.
+/// A user of this machine, by name; `None` where the system's databases know none.
+///
+/// # Errors
+/// The databases could not be asked.
+pub fn user(name: &str) -> io::Result<Option<User>> {
+    Ok(User::from_name(name)?)
+}
+
+/// Whom this process acts as.
 pub fn effective_uid() -> u32 {
-    geteuid().as_raw()
+    Uid::effective().as_raw()
 }
 
 /// Opens a file for reading, without waiting for anybody at the other end if it is a pipe.
@@ -30,27 +44,59 @@ pub fn open_at_once(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 
-/// The TCP peers of this network namespace to which data is on its way and from which nothing is heard: the retransmission or
+/// Tells one process. That it is gone already is no error.
+///
+/// # Errors
+/// It belongs to somebody else, or `pid` is none.
+pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    // Neither 0 nor a negative number: those are groups of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
+    match kill(Pid::from_raw(pid), signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Raises the soft limit on open descriptors to the hard one; gives what holds then.
+///
+/// # Errors
+/// The kernel does not say, or does not allow it.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// Whether a call failed because this process (EMFILE) or this machine (ENFILE) has no descriptor left.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+}
+
+/// The TCP connections of this network namespace, local end first, on which data is on its way and nothing is heard: the retransmission or
 /// window-probe timer is running, and at least [`UNANSWERED`] packets in a row were not acknowledged (proc_net_tcp, net/ipv4/tcp_ipv4.c,
 /// get_tcp4_sock). A peer that answers window probes is not among them: each answer sets its count to zero.
 ///
 /// # Errors
 /// The kernel's table cannot be read.
-pub fn unheard_peers() -> io::Result<Vec<SocketAddr>> {
+pub fn unheard_connections() -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
     let ipv4 = fs::read_to_string("/proc/self/net/tcp")?;
     // A kernel without IPv6 has no such table.
     let ipv6 = fs::read_to_string("/proc/self/net/tcp6").unwrap_or_default();
-    Ok(ipv4.lines().chain(ipv6.lines()).filter_map(unheard_peer).collect())
+    Ok(ipv4.lines().chain(ipv6.lines()).filter_map(unheard_connection).collect())
 }
 
 /// Packets in a row that were not acknowledged: with Linux's doubling timer, some six seconds of silence on a fast network.
 const UNANSWERED: u32 = 4;
 
-/// The peer of one line: `sl local remote st tx:rx timer:when retransmits uid probes inode ..`, numbers in hexadecimal but the last.
-fn unheard_peer(line: &str) -> Option<SocketAddr> {
-    let mut columns = line.split_ascii_whitespace();
-    let remote = columns.nth(2)?;
-    let timer = columns.nth(2)?;
+/// TCP_ESTABLISHED and TCP_CLOSE_WAIT (include/net/tcp_states.h) as the table prints them.
+const ESTABLISHED: &str = "01";
+const CLOSE_WAIT: &str = "08";
+
+/// The ends of one line, if it is unheard and neither side has closed it for good: `sl local remote st tx:rx timer:when retransmits uid probes inode ..`, numbers in hexadecimal but the last.
+fn unheard_connection(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let mut columns = line.split_ascii_whitespace().skip(1);
+    let (local, remote, state) = (columns.next()?, columns.next()?, columns.next()?);
+    let timer = columns.nth(1)?;
     let retransmits = u32::from_str_radix(columns.next()?, 16).ok()?;
     let probes = columns.nth(1)?.parse().ok()?;
     let unanswered = match timer.split_once(':')?.0 {
@@ -58,7 +104,8 @@ fn unheard_peer(line: &str) -> Option<SocketAddr> {
         "04" => probes,
         _ => return None,
     };
-    (unanswered >= UNANSWERED).then(|| socket_address(remote)).flatten()
+    let open = [ESTABLISHED, CLOSE_WAIT].contains(&state);
+    (open && unanswered >= UNANSWERED).then(|| Some((socket_address(local)?, socket_address(remote)?))).flatten()
 }
 
 /// `ADDRESS:PORT` as the kernel prints them: the address in words of four bytes, each in the machine's order.
@@ -73,11 +120,11 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
         8 => IpAddr::from(word(0)?),
         32 => {
             let octets = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
-            IpAddr::from(<[u8; 16]>::try_from(octets).ok()?).to_canonical()
+            IpAddr::from(<[u8; 16]>::try_from(octets).ok()?)
         }
         _ => return None,
     };
-    Some(SocketAddr::new(ip, port))
+    Some(SocketAddr::new(ip.to_canonical(), port))
 }
 
 #[cfg(test)]
@@ -91,13 +138,16 @@ mod tests {
                 "  12: 0100007F:1920 0302000A:C350 01 00000040:00000000 {timer}:0000014A {retransmits:08X}     0        {probes} 12345 4 0000"
             )
         };
-        let peer = Some("10.0.2.3:50000".parse().unwrap());
-        assert_eq!(unheard_peer(&line("01", 4, 0)), peer);
-        assert_eq!(unheard_peer(&line("04", 0, 4)), peer);
-        assert_eq!(unheard_peer(&line("01", 3, 0)), None);
-        assert_eq!(unheard_peer(&line("04", 9, 0)), None, "a stopped reader answers every probe");
-        assert_eq!(unheard_peer(&line("02", 9, 9)), None, "keepalive has limits of its own");
-        assert_eq!(unheard_peer("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"), None);
+        let ends = Some(("127.0.0.1:6432".parse().unwrap(), "10.0.2.3:50000".parse().unwrap()));
+        assert_eq!(unheard_connection(&line("01", 4, 0)), ends);
+        assert_eq!(unheard_connection(&line("04", 0, 4)), ends);
+        assert_eq!(unheard_connection(&line("01", 3, 0)), None);
+        assert_eq!(unheard_connection(&line("04", 9, 0)), None, "a stopped reader answers every probe");
+        assert_eq!(unheard_connection(&line("02", 9, 9)), None, "keepalive has limits of its own");
+        assert_eq!(
+            unheard_connection("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"),
+            None
+        );
     }
 
     #[test]
@@ -110,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_kernels_table_can_be_read() {
-        assert!(unheard_peers().is_ok());
+        assert!(unheard_connections().is_ok());
     }
 
     #[test]

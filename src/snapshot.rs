@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::backend::{BackendSettings, Passfile};
-use crate::config::{CancelPlaintext, LiveSettings};
-use crate::policy::Policy;
+use crate::config::{CancelPlaintext, LimitSettings, LiveSettings};
+use crate::policy::{Bounds, Policy};
 use crate::tls::{Acceptor, MaterialFault};
 
 /// One consistent set of settings and what their files held.
@@ -15,7 +15,9 @@ pub struct Snapshot {
     backend: BackendSettings,
     passfile: Option<Passfile>,
     cancel_plaintext: CancelPlaintext,
-    authentication_timeout: Duration,
+    limits: LimitSettings,
+    idle_session_timeout: Option<Duration>,
+    max_session_lifetime: Option<Duration>,
 }
 
 impl Snapshot {
@@ -34,7 +36,9 @@ impl Snapshot {
             policy: settings.policy.clone(),
             backend: settings.backend.clone(),
             cancel_plaintext: settings.cancel_plaintext,
-            authentication_timeout: settings.authentication_timeout,
+            limits: settings.limits.clone(),
+            idle_session_timeout: settings.idle_session_timeout,
+            max_session_lifetime: settings.max_session_lifetime,
         })
     }
 
@@ -68,9 +72,19 @@ impl Snapshot {
         self.cancel_plaintext == CancelPlaintext::Allow
     }
 
-    /// From accept to the backend's AuthenticationOk.
-    pub fn authentication_timeout(&self) -> Duration {
-        self.authentication_timeout
+    /// How many may come, and in what time.
+    pub fn limits(&self) -> &LimitSettings {
+        &self.limits
+    }
+
+    /// How long a session of these bounds may be idle.
+    pub fn idle_session_timeout(&self, bounds: Bounds) -> Option<Duration> {
+        bounds.idle_session_timeout.or(self.idle_session_timeout)
+    }
+
+    /// How long a session of these bounds may live.
+    pub fn max_session_lifetime(&self, bounds: Bounds) -> Option<Duration> {
+        bounds.max_session_lifetime.or(self.max_session_lifetime)
     }
 }
 

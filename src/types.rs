@@ -84,9 +84,9 @@ impl PeerAddress {
         Self(SocketAddr::new(address.ip().to_canonical(), address.port()))
     }
 
-    /// Whether it is this address and port, which is in its canonical form.
-    pub fn is(&self, address: SocketAddr) -> bool {
-        self.0.ip() == address.ip() && self.0.port() == address.port()
+    /// Address and port.
+    pub fn socket_address(&self) -> SocketAddr {
+        self.0
     }
 
     /// The IP address.

@@ -1,13 +1,14 @@
 //! Reaching the backend: a socket, and proof of who is at its other end.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{BackendSettings, BackendTarget};
 use crate::error::BackendFailure;
@@ -55,11 +56,12 @@ pub async fn forward_cancel(settings: &BackendSettings, request: &CancelRequest)
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn open(settings: &BackendSettings) -> Result<BackendStream, BackendFailure> {
+    let unreachable = |error| BackendFailure::Unreachable { target: settings.target.to_string(), error };
     match &settings.target {
         BackendTarget::Unix(path) => {
-            let stream = UnixStream::connect(path).await.map_err(BackendFailure::Unreachable)?;
+            let stream = connect_unix(path).await.map_err(unreachable)?;
             if let Some(required) = settings.require_peer {
-                let found = stream.peer_cred().map_err(BackendFailure::Unreachable)?.uid();
+                let found = stream.peer_cred().map_err(unreachable)?.uid();
                 if found != required {
                     return Err(BackendFailure::WrongPeer { found, required });
                 }
@@ -67,12 +69,30 @@ async fn open(settings: &BackendSettings) -> Result<BackendStream, BackendFailur
             Ok(BackendStream::Unix(stream))
         }
         BackendTarget::Loopback(address) => {
-            let stream = TcpStream::connect(address).await.map_err(BackendFailure::Unreachable)?;
-            stream.set_nodelay(true).map_err(BackendFailure::Unreachable)?;
+            let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+            stream.set_nodelay(true).map_err(unreachable)?;
             Ok(BackendStream::Loopback(stream))
         }
     }
 }
+
+/// A Unix socket whose queue is full answers EAGAIN at once, where TCP would wait: so it is tried again. The caller bounds the time.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep(pause).await;
+                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Pauses between two tries at a full queue: they double, so that a crowd spreads out.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl AsyncRead for BackendStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -16,7 +16,7 @@ pub struct BackendSettings {
     pub port: u16,
     /// A password file, for a backend that asks for SCRAM-SHA-256.
     pub passfile: Option<PathBuf>,
-    /// The longest the backend may take from the connect to its AuthenticationOk.
+    /// The longest that a connect may take.
     pub connect_timeout: Duration,
     /// The OS user that the server's end of the Unix socket must run as (libpq's requirepeer); `None` is not checked.
     pub require_peer: Option<u32>,

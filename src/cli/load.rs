@@ -21,7 +21,7 @@ pub(super) fn load(path: &Path) -> Result<Ready, String> {
     let config::Loaded { settings, locator } = config::load(path).map_err(|faults| faults.to_string())?;
     let Settings { boot, live } = settings;
     let snapshot = Snapshot::load(&live).map_err(|faults| {
-        let found = faults.iter().map(|fault| (fault.setting, fault.to_string()));
+        let found = faults.iter().map(|fault| (fault.setting, format!("{}: {}", fault.file.display(), fault.what)));
         locator.diagnostics(found).to_string()
     })?;
     let notices = snapshot.notices();

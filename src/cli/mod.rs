@@ -1,7 +1,10 @@
 //! Words of the command line to actions, and their outcome to an exit code.
 
 mod check;
+mod conninfo;
+mod demo;
 mod load;
+mod pki;
 mod serve;
 
 use std::path::PathBuf;
@@ -26,9 +29,16 @@ enum Command {
     Serve(ConfigFile),
     /// Load all that serve would load and print every fault; change nothing
     Check(ConfigFile),
+    /// Make and look at certificates
+    #[command(subcommand)]
+    Pki(pki::Command),
+    /// Print how a user connects, for psql, drivers, pg_service.conf or JDBC
+    Conninfo(conninfo::Arguments),
+    /// Tell the whole story on this machine, with a PostgreSQL of its own
+    Demo(demo::Arguments),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct ConfigFile {
     /// The configuration file [default: $POSTERN_CONFIG, else /etc/postern/postern.yaml]
     #[arg(short, long, value_name = "FILE")]
@@ -68,6 +78,9 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(file) => serve::run(&file.path()),
         Command::Check(file) => check::run(&file.path()),
+        Command::Pki(command) => pki::run(command),
+        Command::Conninfo(arguments) => conninfo::run(arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
     }
     .into()
 }

@@ -5,8 +5,8 @@
 use super::diagnostic::Faults;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
-use super::values::{address, choice, text};
-use crate::policy::{AddressPattern, DatabasePattern, Method, Policy, Rule, UserPattern};
+use super::values::{LONGEST_SESSION, address, boolean, choice, count_or_none, duration_or_never, text};
+use crate::policy::{AddressPattern, Bounds, DatabasePattern, Method, Policy, Rule, UserPattern};
 use crate::types::{DatabaseName, MAX_NAME_LENGTH, RoleName};
 
 /// The rules of the file, or `hostssl all all all cert` where it has none.
@@ -36,6 +36,7 @@ fn everyone() -> Rule {
         users: vec![UserPattern::All],
         address: AddressPattern::All,
         method: Method::Cert,
+        bounds: Bounds::default(),
         source: source(0),
     }
 }
@@ -51,7 +52,21 @@ fn rule(number: usize, node: &Node, faults: &mut Faults) -> Option<Rule> {
     let users = section.one_or_more("user", user, faults);
     let address = section.required("address", address, faults);
     let method = section.required("method", method, faults);
-    Some(Rule { databases: databases?, users: users?, address: address?, method: method?, source })
+    let bounds = bounds(&section, faults);
+    Some(Rule { databases: databases?, users: users?, address: address?, method: method?, bounds: bounds?, source })
+}
+
+fn bounds(section: &Section<'_>, faults: &mut Faults) -> Option<Bounds> {
+    let max_connections = section.optional("max_connections", None, count_or_none, faults);
+    let idle_session_timeout = section.optional("idle_session_timeout", None, duration_or_never(LONGEST_SESSION), faults);
+    let max_session_lifetime = section.optional("max_session_lifetime", None, duration_or_never(LONGEST_SESSION), faults);
+    let reserved = section.optional("reserved", false, boolean, faults);
+    Some(Bounds {
+        max_connections: max_connections?,
+        idle_session_timeout: idle_session_timeout?,
+        max_session_lifetime: max_session_lifetime?,
+        reserved: reserved?,
+    })
 }
 
 fn database(node: &Node) -> Read<DatabasePattern> {

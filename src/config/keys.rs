@@ -172,20 +172,20 @@ macro_rules! keys {
 
 #[rustfmt::skip] // a table
 const KEYS: &[Known] = keys! {
-    Built: "listen" "tls" "backend" "hba" "cancel" "limits" "audit" "log";
-    Later: "proxy_protocol" "proxy_protocol.trusted" "hba_file" "ident" "ident_file" "denylist_file" "sessions" "shutdown" "admin" "reload" "harden" "user";
+    Built: "listen" "tls" "backend" "hba" "sessions" "cancel" "limits" "audit" "log";
+    Later: "proxy_protocol" "proxy_protocol.trusted" "hba_file" "ident" "ident_file" "denylist_file" "shutdown" "admin" "reload" "harden" "user";
     Built: "tls.ssl_cert_file" "tls.ssl_key_file" "tls.ssl_ca_file" "tls.ssl_crl_file" "tls.x509_v1";
     Later: "tls.sni" "tls.sni[].hosts" "tls.sni[].ssl_cert_file" "tls.sni[].ssl_key_file";
     Built: "backend.host" "backend.port" "backend.connect_timeout" "backend.require_peer";
     Built: "backend.passfile";
     Later: "backend.lookup_role" "backend.lookup_ttl" "backend.identity";
-    Built: "hba[].database" "hba[].user" "hba[].address" "hba[].method";
-    Later: "hba[].clientcert" "hba[].map" "hba[].clientname" "hba[].max_connections" "hba[].idle_session_timeout" "hba[].max_session_lifetime" "hba[].reserved"
-           "hba[].user_name" "hba[].deny_parameters";
-    Later: "sessions.on_revocation" "sessions.on_expiry" "sessions.expiry_notice" "sessions.idle_session_timeout" "sessions.max_session_lifetime";
+    Built: "hba[].database" "hba[].user" "hba[].address" "hba[].method" "hba[].max_connections" "hba[].idle_session_timeout" "hba[].max_session_lifetime"
+           "hba[].reserved";
+    Later: "hba[].clientcert" "hba[].map" "hba[].clientname" "hba[].user_name" "hba[].deny_parameters";
+    Built: "sessions.idle_session_timeout" "sessions.max_session_lifetime";
+    Later: "sessions.on_revocation" "sessions.on_expiry" "sessions.expiry_notice";
     Built: "cancel.plaintext";
-    Built: "limits.authentication_timeout";
-    Later: "limits.max_connections" "limits.max_handshakes" "limits.max_connections_per_role" "limits.max_connections_per_address"
+    Built: "limits.authentication_timeout" "limits.max_connections" "limits.max_handshakes" "limits.max_connections_per_role" "limits.max_connections_per_address"
            "limits.max_failures_per_address";
     Later: "shutdown.delay" "shutdown.drain_timeout";
     Built: "audit.file" "audit.on_failure";

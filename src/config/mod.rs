@@ -21,7 +21,7 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
 pub use locator::Locator;
-pub use settings::{BootSettings, CancelPlaintext, LiveSettings, Settings};
+pub use settings::{BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings};
 
 use diagnostic::Faults;
 

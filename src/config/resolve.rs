@@ -9,10 +9,14 @@ use super::diagnostic::Faults;
 use super::hba;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
-use super::settings::{BootSettings, CancelPlaintext, LiveSettings, Settings};
-use super::values::{choice, duration, listen, nullable, path, peer, port, text};
+use super::settings::{BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings};
+use super::values::{
+    LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, peer, port, rate_or_none, text,
+};
 use crate::backend::{BackendSettings, BackendTarget};
+use crate::limits::SessionLimits;
 use crate::observe::{AuditDestination, AuditSettings, LogFormat, LogLevel, LogSettings, ObserveSettings, OnFailure};
+use crate::policy::Policy;
 use crate::tls::{TlsSettings, X509V1};
 
 /// The settings, if the file has no fault; relative paths start at `folder`.
@@ -28,8 +32,10 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
         choice(&[("allow", CancelPlaintext::Allow), ("deny", CancelPlaintext::Deny)]),
         faults,
     );
-    let limits = root.section("limits", faults);
-    let authentication_timeout = limits.optional("authentication_timeout", LOGIN, duration(LONGEST_LOGIN), faults);
+    let limits = limits(&root.section("limits", faults), policy.as_ref(), faults);
+    let sessions = root.section("sessions", faults);
+    let idle_session_timeout = sessions.optional("idle_session_timeout", None, duration_or_never(LONGEST_SESSION), faults);
+    let max_session_lifetime = sessions.optional("max_session_lifetime", None, duration_or_never(LONGEST_SESSION), faults);
     let audit = audit(&root.section("audit", faults), folder, faults);
     let log = log(&root.section("log", faults), faults);
     Some(Settings {
@@ -39,7 +45,9 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
             backend: backend?,
             policy: policy?,
             cancel_plaintext: cancel_plaintext?,
-            authentication_timeout: authentication_timeout?,
+            limits: limits?,
+            idle_session_timeout: idle_session_timeout?,
+            max_session_lifetime: max_session_lifetime?,
         },
     })
 }
@@ -53,6 +61,22 @@ fn addresses(root: &Section<'_>, faults: &mut Faults) -> Option<Vec<SocketAddr>>
         return None;
     }
     Some(addresses)
+}
+
+fn limits(section: &Section<'_>, policy: Option<&Policy>, faults: &mut Faults) -> Option<LimitSettings> {
+    let authentication_timeout = section.optional("authentication_timeout", LOGIN, duration(LONGEST_LOGIN), faults);
+    let max_handshakes = section.optional("max_handshakes", HANDSHAKES, count, faults);
+    let failures = section.optional("max_failures_per_address", Some(FAILURES), rate_or_none, faults);
+    let total = section.optional("max_connections", CONNECTIONS, count, faults);
+    let per_role = section.optional("max_connections_per_role", None, count_or_none, faults);
+    let per_address = section.optional("max_connections_per_address", None, count_or_none, faults);
+    let reserve = policy.is_some_and(|policy| policy.rules().iter().any(|rule| rule.bounds.reserved));
+    Some(LimitSettings {
+        authentication_timeout: authentication_timeout?,
+        max_handshakes: max_handshakes?,
+        max_failures_per_address: failures?,
+        sessions: SessionLimits { total: total?, reserve, per_role: per_role?, per_address: per_address? },
+    })
 }
 
 fn tls(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<TlsSettings> {
@@ -138,6 +162,9 @@ fn log(section: &Section<'_>, faults: &mut Faults) -> Option<LogSettings> {
 
 const POSTGRESQL_PORT: u16 = 5432;
 const CONNECT: Duration = Duration::from_secs(5);
+const HANDSHAKES: usize = 2000;
+const FAILURES: u32 = 50;
+const CONNECTIONS: usize = 1000;
 const LOGIN: Duration = Duration::from_secs(10);
 
 /// The upper end of PostgreSQL's own authentication_timeout (src/backend/utils/misc/guc_tables.c).

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::backend::BackendSettings;
+use crate::limits::SessionLimits;
 use crate::observe::ObserveSettings;
 use crate::policy::Policy;
 use crate::tls::TlsSettings;
@@ -37,8 +38,25 @@ pub struct LiveSettings {
     pub policy: Policy,
     /// What becomes of a CancelRequest without a certificate.
     pub cancel_plaintext: CancelPlaintext,
+    /// What is allowed to come, and how many of it.
+    pub limits: LimitSettings,
+    /// How long a session may be idle, where its rule does not say.
+    pub idle_session_timeout: Option<Duration>,
+    /// How long a session may live, where its rule does not say.
+    pub max_session_lifetime: Option<Duration>,
+}
+
+/// How many may come, and in what time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitSettings {
     /// From accept to the backend's AuthenticationOk.
     pub authentication_timeout: Duration,
+    /// Connections that have not logged in; above it the oldest gives way.
+    pub max_handshakes: usize,
+    /// Failures a second of one address, above which it is slowed.
+    pub max_failures_per_address: Option<u32>,
+    /// Sessions.
+    pub sessions: SessionLimits,
 }
 
 /// Whether a CancelRequest may come without a certificate, in the clear or inside TLS: all that libpq before 17 can send.

@@ -102,6 +102,68 @@ fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(seconds).map(Duration::from_secs)
 }
 
+/// A duration, or 0 for none.
+pub(super) fn duration_or_never(most: Duration) -> impl Fn(&Node) -> Read<Option<Duration>> {
+    move |node| match &node.value {
+        Value::Number { whole: Some(0), .. } => Ok(None),
+        Value::Null | Value::Boolean(_) | Value::Number { .. } | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+            duration(most)(node).map(Some)
+        }
+    }
+}
+
+/// A count of at least 1.
+pub(super) fn count(node: &Node) -> Read<usize> {
+    whole(node).filter(|count| *count > 0).ok_or_else(|| count_wrong("1", "write a number, as 1000"))
+}
+
+/// A count, or 0 for no limit.
+pub(super) fn count_or_none(node: &Node) -> Read<Option<usize>> {
+    let count = whole(node).ok_or_else(|| count_wrong("0", "write a number, or 0 for no limit"))?;
+    Ok(Some(count).filter(|count| *count > 0))
+}
+
+/// A rate, as `50/s`, or 0 for none.
+pub(super) fn rate_or_none(node: &Node) -> Read<Option<u32>> {
+    let wrong = || Wrong::new("a rate from 1/s to 100000/s, or 0", "write it as 50/s");
+    match &node.value {
+        Value::Number { whole: Some(0), .. } => Ok(None),
+        Value::Text(text) => {
+            let rate =
+                text.strip_suffix("/s").and_then(|number| number.trim_end().parse().ok()).filter(|rate| (1..=100_000).contains(rate));
+            rate.map(Some).ok_or_else(wrong)
+        }
+        Value::Null | Value::Boolean(_) | Value::Number { .. } | Value::List(_) | Value::Map(_) => Err(wrong()),
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(node: &Node) -> Read<bool> {
+    match node.value {
+        Value::Boolean(value) => Ok(value),
+        Value::Null | Value::Number { .. } | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+            Err(Wrong::new("true or false", "write one of them without quotes"))
+        }
+    }
+}
+
+/// A session's timers end within a year.
+pub(super) const LONGEST_SESSION: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// More connections than any machine holds.
+const LARGEST_COUNT: usize = 1_000_000;
+
+fn whole(node: &Node) -> Option<usize> {
+    match node.value {
+        Value::Number { whole: Some(count), .. } => usize::try_from(count).ok().filter(|count| *count <= LARGEST_COUNT),
+        Value::Null | Value::Boolean(_) | Value::Number { .. } | Value::Text(_) | Value::List(_) | Value::Map(_) => None,
+    }
+}
+
+fn count_wrong(least: &str, advice: &str) -> Wrong {
+    Wrong::new(format!("a count from {least} to {LARGEST_COUNT}"), advice)
+}
+
 /// An address to listen at. `localhost` is 127.0.0.1; no other name is looked up.
 pub(super) fn listen(node: &Node) -> Read<SocketAddr> {
     let wrong = |advice: &str| Wrong::new("HOST:PORT with an IP address or localhost", advice);

@@ -18,7 +18,8 @@ use crate::config::BootSettings;
 use crate::error::EndReason;
 use crate::listen::{BindError, accept_all, bind};
 use crate::observe::{Event, ObserveError, Observers};
-use crate::session::{Door, Sessions, watch_for_lost_clients};
+use crate::os;
+use crate::session::{Door, House, watch_for_lost_clients, watch_timers};
 use crate::snapshot::Snapshot;
 
 /// How long sessions may take to end once they are told to: their farewell's time, and that of the close behind it.
@@ -71,12 +72,21 @@ impl Daemon {
     /// A thread, timer or signal handler that the kernel refuses.
     pub fn run(self, config: &Path, notices: &[String]) -> Result<(), DaemonError> {
         let Self { listeners, observers, snapshot } = self;
+        let notices = [notices, &[descriptor_notice()]].concat();
         let observers = observers.start().map_err(DaemonError::Observe)?;
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(DaemonError::Runtime)?;
-        let outcome = serve(&runtime, listeners, snapshot, &observers, config, notices);
+        let outcome = serve(&runtime, listeners, snapshot, &observers, config, &notices);
         runtime.shutdown_timeout(Duration::ZERO);
         observers.shutdown(AUDIT_TIMEOUT);
         outcome.map_err(DaemonError::Runtime)
+    }
+}
+
+/// A session takes two descriptors, so their number is the first limit that a busy door meets.
+fn descriptor_notice() -> String {
+    match os::raise_descriptor_limit() {
+        Ok(limit) => format!("{limit} open descriptors are allowed; a session takes two"),
+        Err(error) => format!("the limit on open descriptors could not be raised: {error}; a session takes two"),
     }
 }
 
@@ -94,9 +104,9 @@ fn serve(
         let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
         let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
         observers.emit(&Event::DaemonStarted { version: env!("CARGO_PKG_VERSION"), listen: &addresses, config, notices });
-        let sessions = Arc::new(Sessions::default());
+        let house = House::default();
         let (alive, mut all_gone) = mpsc::channel(1);
-        let door = Door { snapshot: Arc::new(snapshot), sessions: Arc::clone(&sessions), observers: observers.clone(), alive };
+        let door = Door { snapshot: Arc::new(snapshot), house: house.clone(), observers: observers.clone(), alive };
         let door = Arc::new(door);
         let (stop, stopped) = watch::channel(false);
         for (listener, address) in listeners.into_iter().zip(&addresses) {
@@ -104,7 +114,8 @@ fn serve(
             observers.emit(&Event::Listening { address });
         }
         drop((door, stopped));
-        tokio::spawn(watch_for_lost_clients(Arc::clone(&sessions)));
+        tokio::spawn(watch_timers(Arc::clone(&house.sessions)));
+        tokio::spawn(watch_for_lost_clients(Arc::clone(&house.sessions)));
         loop {
             match signals.next().await {
                 Signal::Stop => break,
@@ -114,7 +125,8 @@ fn serve(
         }
         stop.send_replace(true);
         observers.emit(&Event::DaemonStopping);
-        sessions.end_all(EndReason::Drain);
+        house.handshakes.close();
+        house.sessions.end_all(EndReason::Drain);
         // Nothing is ever sent: the channel ends when the last connection has gone.
         let _ = timeout(SESSIONS_TIMEOUT, all_gone.recv()).await;
         Ok(())

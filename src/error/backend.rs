@@ -10,7 +10,12 @@ use crate::wire::FrameError;
 #[derive(Debug)]
 pub enum BackendFailure {
     /// Nobody listens, or the socket cannot be opened.
-    Unreachable(io::Error),
+    Unreachable {
+        /// Its address.
+        target: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// It accepted, and closed before it answered.
     Closed,
     /// It did not answer within `backend.connect_timeout`.
@@ -40,7 +45,7 @@ impl BackendFailure {
     /// The reason code.
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Unreachable(_) | Self::Closed | Self::Silent | Self::WrongPeer { .. } => Reason::BackendUnreachable,
+            Self::Unreachable { .. } | Self::Closed | Self::Silent | Self::WrongPeer { .. } => Reason::BackendUnreachable,
             Self::AsksForPassword(_) | Self::PasswordRejected(_) | Self::NoScram => Reason::BackendRefused,
             Self::ScramInvalid | Self::NotProven | Self::Protocol(_) => Reason::BackendProtocol,
         }
@@ -49,7 +54,7 @@ impl BackendFailure {
     /// What the client reads as DETAIL: no path, no address, nothing that the network chose.
     pub(super) const fn client_detail(&self) -> &'static str {
         match self {
-            Self::Unreachable(_) => "The database server cannot be reached.",
+            Self::Unreachable { .. } => "The database server cannot be reached.",
             Self::Closed => "The database server closed the connection before it answered.",
             Self::Silent => "The database server did not answer in time.",
             Self::WrongPeer { .. } => "The database server could not be verified.",
@@ -64,11 +69,14 @@ impl BackendFailure {
 impl fmt::Display for BackendFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(error) => {
-                write!(f, "the backend cannot be reached: {error}; is PostgreSQL running, and is backend.host right?")
+            Self::Unreachable { target, error } => {
+                write!(f, "{target} cannot be reached: {error}; is PostgreSQL running, and are backend.host and backend.port right?")
             }
             Self::Closed => write!(f, "the backend closed the connection before it answered; see PostgreSQL's own log"),
-            Self::Silent => write!(f, "the backend did not answer within backend.connect_timeout"),
+            Self::Silent => write!(
+                f,
+                "the backend did not answer within backend.connect_timeout, or did not complete the login within limits.authentication_timeout"
+            ),
             Self::WrongPeer { found, required } => {
                 write!(f, "the backend's socket is served by uid {found}, backend.require_peer asks for uid {required}")
             }

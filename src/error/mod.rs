@@ -1,11 +1,13 @@
 //! Why a connection was refused and why a session ended, and what each reader is told: the client, the operator, the counter.
 
 mod backend;
+mod limit;
 mod reason;
 mod session;
 mod tls;
 
 pub use backend::BackendFailure;
+pub use limit::Limit;
 pub use reason::{Blame, EndReason, Reason};
 pub use session::SessionError;
 pub use tls::TlsFailure;

@@ -149,6 +149,15 @@ impl Reason {
         }
     }
 
+    /// Whether it counts against the client's address: what a client does wrong, and not what it cannot help.
+    pub const fn is_failure_of_client(self) -> bool {
+        match self.blame() {
+            Blame::Client => true,
+            Blame::Policy => !matches!(self, Self::Limit | Self::RateLimit | Self::Draining),
+            Blame::Backend | Blame::Operator | Blame::Ourselves => false,
+        }
+    }
+
     /// Whose fault it is.
     pub const fn blame(self) -> Blame {
         match self {
@@ -258,9 +267,10 @@ impl EndReason {
     /// tell, or PostgreSQL has told it.
     pub fn farewell(self) -> Option<ErrorResponse> {
         let (sqlstate, message) = match self {
-            Self::Drain | Self::Killed | Self::Revoked | Self::Expired | Self::Policy | Self::Lifetime | Self::AuditUnavailable => {
+            Self::Drain | Self::Killed | Self::Revoked | Self::Expired | Self::Policy | Self::AuditUnavailable => {
                 (SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
             }
+            Self::Lifetime => (SqlState::ADMIN_SHUTDOWN, "terminating connection due to maximum session lifetime"),
             Self::Idle => (SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout"),
             Self::BackendLost => (SqlState::CONNECTION_FAILURE, "server closed the connection unexpectedly"),
             Self::Client | Self::Backend | Self::ClientLost | Self::Protocol | Self::Internal => return None,

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{BackendFailure, Reason, TlsFailure};
+use super::{BackendFailure, Limit, Reason, TlsFailure};
 use crate::policy::{Cause, Denial, Replication, Request};
+use crate::types::RoleName;
 use crate::wire::{ErrorResponse, ProtocolVersion, SqlState, StartupError};
 
 /// The cause of a refusal, with what the operator needs to know.
@@ -23,6 +24,10 @@ pub enum SessionError {
     AlpnMissing,
     /// The certificate's subject holds a NUL.
     SubjectHasNul(String),
+    /// More connections waited to log in than may, and this was the oldest.
+    Shed,
+    /// A limit on sessions is reached.
+    Limit(Limit, RoleName),
     /// The rules say no.
     Denied(Denial, Box<Request>),
     /// The backend could not be asked.
@@ -40,6 +45,8 @@ pub enum SessionError {
     Draining,
     /// The client went away before the login was complete.
     ClientClosed,
+    /// A fault of Postern's own: a step of the login panicked.
+    Internal,
 }
 
 impl SessionError {
@@ -52,12 +59,14 @@ impl SessionError {
             Self::Tls(failure) => failure.reason(),
             Self::AlpnMissing => Reason::TlsAlpn,
             Self::SubjectHasNul(_) => Reason::Identity,
-            Self::Denied(denial, _) => denial.reason(),
+            Self::Shed | Self::Limit(..) => Reason::Limit,
+            Self::Denied(denial, _) => denial_reason(denial.cause()),
             Self::Backend(failure) => failure.reason(),
             Self::BackendRefused { .. } => Reason::BackendRefused,
             Self::AuditUnavailable => Reason::AuditUnavailable,
             Self::Draining => Reason::Draining,
             Self::ClientClosed => Reason::ClientClosed,
+            Self::Internal => Reason::Internal,
         }
     }
 
@@ -72,6 +81,7 @@ impl SessionError {
             }
             Self::Startup(error) => startup_response(error),
             Self::Denied(denial, request) => Some(denial_response(denial.cause(), request)),
+            Self::Limit(limit, role) => Some(limit.response(role)),
             Self::Backend(failure) => Some(not_accepting(failure.client_detail())),
             Self::Draining => Some(not_accepting("The server is shutting down.")),
             Self::AuditUnavailable => {
@@ -79,8 +89,10 @@ impl SessionError {
                 response.detail = Some("No session is admitted without its record.".into());
                 Some(response)
             }
+            Self::Internal => Some(ErrorResponse::new(SqlState::INTERNAL_ERROR, "internal error")),
             Self::IncompleteStartup
             | Self::Timeout
+            | Self::Shed
             | Self::Tls(_)
             | Self::AlpnMissing
             | Self::SubjectHasNul(_)
@@ -100,11 +112,23 @@ impl fmt::Display for SessionError {
             Self::Tls(failure) => failure.fmt(f),
             Self::AlpnMissing => write!(f, "received direct SSL connection request without ALPN protocol negotiation extension"),
             Self::SubjectHasNul(subject) => write!(f, "the client certificate's subject contains an embedded null: {subject}"),
+            Self::Shed => write!(f, "limits.max_handshakes connections were waiting to log in, and this one for the longest time"),
+            Self::Limit(limit, role) => write!(f, "{limit} is reached for role {role}"),
             Self::Denied(denial, request) => fmt_denial(denial, request, f),
             Self::Backend(failure) => failure.fmt(f),
-            Self::BackendRefused { sqlstate, message } => write!(f, "the backend refused: {sqlstate} {}", message.escape_ascii()),
+            Self::BackendRefused { sqlstate, message } => {
+                write!(f, "the backend refused: {sqlstate} {}", String::from_utf8_lossy(message))?;
+                // The other way round it is about the client's certificate; here it is about Postern at PostgreSQL's own door.
+                if sqlstate.starts_with("28") {
+                    write!(f, "; the local lines of PostgreSQL's own pg_hba.conf must let the OS user of Postern log in as this role")?;
+                }
+                Ok(())
+            }
             Self::AuditUnavailable => write!(f, "the record session.start could not be written, and audit.on_failure is refuse"),
             Self::Draining => write!(f, "the daemon is shutting down"),
+            Self::Internal => {
+                write!(f, "a step of the login failed in a way that must not be; please report it, with the log's lines before it")
+            }
             Self::ClientClosed => write!(f, "the client closed the connection before the login was complete"),
         }
     }
@@ -157,6 +181,15 @@ fn unsupported(version: ProtocolVersion) -> ErrorResponse {
     ErrorResponse::new(SqlState::FEATURE_NOT_SUPPORTED, message)
 }
 
+const fn denial_reason(cause: &Cause) -> Reason {
+    match cause {
+        Cause::NoMatch => Reason::HbaNoMatch,
+        Cause::Rejected => Reason::HbaReject,
+        Cause::NoCertificate => Reason::NoCertificate,
+        Cause::UnusableName(_) | Cause::NameDiffers => Reason::Identity,
+    }
+}
+
 /// src/backend/libpq/auth.c, ClientAuthentication and auth_failed.
 fn denial_response(cause: &Cause, request: &Request) -> ErrorResponse {
     let message = match cause {
@@ -206,7 +239,17 @@ fn concat(parts: &[&[u8]]) -> Vec<u8> {
 fn fmt_denial(denial: &Denial, request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let rule = denial.rule().unwrap_or("none");
     match denial.cause() {
-        Cause::NoMatch => write!(f, "no rule matches host {}, user {}, database {}", request.address.ip(), request.user, request.database),
+        Cause::NoMatch => match request.replication {
+            Replication::Physical => write!(
+                f,
+                "no rule matches host {}, user {}, physical replication; \"all\" does not match it, only database: replication",
+                request.address.ip(),
+                request.user
+            ),
+            Replication::None | Replication::Logical => {
+                write!(f, "no rule matches host {}, user {}, database {}", request.address.ip(), request.user, request.database)
+            }
+        },
         Cause::Rejected => write!(f, "rule {rule} rejects"),
         Cause::NoCertificate => write!(f, "rule {rule} asks for a client certificate and the client sent none"),
         Cause::UnusableName(fault) => write!(f, "rule {rule}: {fault}"),
@@ -217,7 +260,7 @@ fn fmt_denial(denial: &Denial, request: &Request, f: &mut fmt::Formatter<'_>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{DatabaseName, PeerAddress, RoleName};
+    use crate::types::{DatabaseName, PeerAddress};
 
     fn request(replication: Replication) -> Box<Request> {
         Box::new(Request {
@@ -241,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_backends_absence_is_57p03_without_a_path() {
-        let failure = BackendFailure::Unreachable(std::io::Error::other("/secret/path"));
+        let failure = BackendFailure::Unreachable { target: "/secret/path".into(), error: std::io::Error::other("x") };
         let response = SessionError::Backend(failure).response().unwrap();
         assert_eq!(response.sqlstate, SqlState::CANNOT_CONNECT_NOW);
         assert_eq!(response.detail.as_deref(), Some("The database server cannot be reached."));

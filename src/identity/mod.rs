@@ -10,6 +10,7 @@ mod crl;
 mod der;
 mod extensions;
 mod name;
+mod portrait;
 mod public_key;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -24,6 +25,7 @@ pub use certificate::{Certificate, CertificateError, Version};
 pub use crl::{Crl, CrlError, Scope};
 pub use extensions::{BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage};
 pub use name::{CommonName, Name, NameFault};
+pub use portrait::{AlternativeName, Portrait};
 pub use public_key::PublicKey;
 
 /// A client's certificate with what vouches for it, from the leaf to a configured trust anchor.

@@ -294,7 +294,7 @@ fn escape_byte(byte: u8, place: Place, out: &mut String) {
 }
 
 /// The contents of an OBJECT IDENTIFIER in dotted decimal form. An arc that 128 bits cannot hold is shown as `?`.
-fn dotted(oid: &[u8]) -> String {
+pub(super) fn dotted(oid: &[u8]) -> String {
     let mut out = String::new();
     let mut arc: Option<u128> = Some(0);
     let mut first = true;

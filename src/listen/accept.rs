@@ -1,23 +1,30 @@
 //! The accept loop: it never waits for a session, and outlives every error of accept(2).
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::tcp::prepare;
 use crate::observe::Event;
+use crate::os;
 use crate::session::{self, Door};
 use crate::types::PeerAddress;
 
 /// The pause after an accept(2) that failed for want of descriptors or memory: long enough not to spin, short enough not to be felt.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
+/// How often such a failure is told.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Serves every connection of `listener` as a task of its own, until `stop` says so or its sender is gone.
 pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
+    let mut reserve = Reserve::take();
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             // Both branches are cancel-safe: a connection is either returned or left in the queue.
@@ -33,10 +40,32 @@ pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch:
             }
             Err(error) if belongs_to_connection(&error) => {}
             Err(error) => {
-                door.observers.emit(&Event::AcceptFailed { error: &error });
+                if told.is_none_or(|told: Instant| told.elapsed() >= TELL_INTERVAL) {
+                    door.observers.emit(&Event::AcceptFailed { error: &error });
+                    told = Some(Instant::now());
+                }
+                if os::is_out_of_descriptors(&error) && !door.house.handshakes.shed_oldest() {
+                    reserve.turn_one_away(&listener).await;
+                }
                 sleep(BACK_OFF).await;
             }
         }
+    }
+}
+
+/// A descriptor that is kept back: with it, one who waits can be turned away even when there is no other left, instead of waiting for
+/// nothing.
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn take() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    async fn turn_one_away(&mut self, listener: &TcpListener) {
+        self.0 = None;
+        let _ = timeout(Duration::from_millis(1), listener.accept()).await;
+        *self = Self::take();
     }
 }
 

@@ -156,6 +156,7 @@ fn ended(fields: &mut Fields, report: &SessionReport) {
     fields.number("bytes_out", report.bytes_out);
     fields.number("statements", report.statements);
     fields.number("errors", report.errors);
+    fields.truth("truncated", report.truncated);
 }
 
 fn cancelled(fields: &mut Fields, report: &CancelReport) {

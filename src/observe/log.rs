@@ -116,7 +116,7 @@ impl Log {
     fn cancelled(&self, report: &CancelReport) {
         let Some(left_out) = self.admits(Kind::of_cancel(report)) else { return };
         let level = match report.result {
-            CancelResult::Forwarded | CancelResult::UnknownKey | CancelResult::Malformed => LogLevel::Info,
+            CancelResult::Forwarded | CancelResult::UnknownKey | CancelResult::Malformed | CancelResult::RateLimited => LogLevel::Info,
             CancelResult::IdentityMismatch | CancelResult::Denied | CancelResult::BackendUnreachable => LogLevel::Warn,
         };
         say!(

@@ -129,6 +129,8 @@ pub struct SessionReport {
     pub statements: u64,
     /// ErrorResponses of the backend.
     pub errors: u64,
+    /// The client's side ended without close_notify: something that it sent may be missing.
+    pub truncated: bool,
 }
 
 /// A CancelRequest and what became of it.
@@ -163,6 +165,8 @@ pub enum CancelResult {
     Malformed,
     /// The session exists, and its backend could not be reached.
     BackendUnreachable,
+    /// Another one for the same session is still on its way.
+    RateLimited,
 }
 
 impl Trail {
@@ -172,10 +176,24 @@ impl Trail {
     }
 }
 
+impl RefusalReport {
+    /// A refusal of which the client was told nothing.
+    pub fn untold(trail: Trail, reason: Reason, detail: String) -> Self {
+        Self { trail, reason, sqlstate: None, message: None, detail }
+    }
+}
+
 impl CancelResult {
     /// Every result.
-    pub const ALL: [Self; 6] =
-        [Self::Forwarded, Self::UnknownKey, Self::IdentityMismatch, Self::Denied, Self::Malformed, Self::BackendUnreachable];
+    pub const ALL: [Self; 7] = [
+        Self::Forwarded,
+        Self::UnknownKey,
+        Self::IdentityMismatch,
+        Self::Denied,
+        Self::Malformed,
+        Self::BackendUnreachable,
+        Self::RateLimited,
+    ];
 
     /// The code in log, audit and metric label.
     pub const fn code(self) -> &'static str {
@@ -186,6 +204,7 @@ impl CancelResult {
             Self::Denied => "denied",
             Self::Malformed => "malformed",
             Self::BackendUnreachable => "backend_unreachable",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

@@ -76,6 +76,7 @@ pub(super) fn ending() -> SessionReport {
         bytes_out: 88_011,
         statements: 19,
         errors: 0,
+        truncated: false,
     }
 }
 

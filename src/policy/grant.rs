@@ -1,7 +1,7 @@
 //! The two answers of the policy. A `Grant` is permission as a value: only `Policy::authorize` makes one, and connecting to the
 //! backend spends it.
 
-use crate::error::Reason;
+use super::{Bounds, Rule};
 use crate::types::RoleName;
 
 /// Proof that a rule admits the client as `role`.
@@ -10,16 +10,22 @@ use crate::types::RoleName;
 pub struct Grant {
     role: RoleName,
     rule: Box<str>,
+    bounds: Bounds,
 }
 
 impl Grant {
-    pub(super) fn new(role: RoleName, rule: Box<str>) -> Self {
-        Self { role, rule }
+    pub(super) fn new(role: RoleName, rule: &Rule) -> Self {
+        Self { role, rule: rule.source.clone(), bounds: rule.bounds }
     }
 
     /// The role the session will be, and the one name that is sent to the backend.
     pub fn role(&self) -> &RoleName {
         &self.role
+    }
+
+    /// What the rule holds the session to.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// The rule that admitted it, as the operator knows it.
@@ -56,22 +62,12 @@ impl Denial {
     }
 
     /// Why.
-    pub fn cause(&self) -> &Cause {
+    pub const fn cause(&self) -> &Cause {
         &self.cause
     }
 
     /// The rule that decided; none where no rule matched.
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
-    }
-
-    /// The reason code.
-    pub const fn reason(&self) -> Reason {
-        match self.cause {
-            Cause::NoMatch => Reason::HbaNoMatch,
-            Cause::Rejected => Reason::HbaReject,
-            Cause::NoCertificate => Reason::NoCertificate,
-            Cause::UnusableName(_) | Cause::NameDiffers => Reason::Identity,
-        }
     }
 }

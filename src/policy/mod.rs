@@ -7,7 +7,7 @@ mod grant;
 mod rule;
 
 pub use grant::{Cause, Denial, Grant};
-pub use rule::{AddressPattern, DatabasePattern, Method, Rule, UserPattern};
+pub use rule::{AddressPattern, Bounds, DatabasePattern, Method, Rule, UserPattern};
 
 use crate::identity::ClientIdentity;
 use crate::types::{DatabaseName, PeerAddress, RoleName};
@@ -68,7 +68,7 @@ impl Policy {
             (Method::Cert, Some(identity)) => {
                 let name = identity.common_name().map_err(|fault| denied(Cause::UnusableName(fault.to_string())))?;
                 if name.as_bytes() == request.user.as_bytes() {
-                    Ok((Grant::new(request.user.clone(), rule.source.clone()), identity))
+                    Ok((Grant::new(request.user.clone(), rule), identity))
                 } else {
                     Err(denied(Cause::NameDiffers))
                 }

@@ -1,6 +1,7 @@
 //! One line of pg_hba.conf: whom it matches and what it then asks for (src/backend/libpq/hba.c).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -18,8 +19,23 @@ pub struct Rule {
     pub address: AddressPattern,
     /// What it asks of whom it matches.
     pub method: Method,
+    /// What its sessions are held to.
+    pub bounds: Bounds,
     /// How the operator finds it: `hba[0]`, or later a file and line.
     pub source: Box<str>,
+}
+
+/// What the sessions of a rule are held to; what it leaves open is as for all sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most sessions by this rule at a time.
+    pub max_connections: Option<usize>,
+    /// How long a session may be idle.
+    pub idle_session_timeout: Option<Duration>,
+    /// How long a session may live.
+    pub max_session_lifetime: Option<Duration>,
+    /// Whether its sessions may take the last of the slots.
+    pub reserved: bool,
 }
 
 /// One entry of the database column.

@@ -3,7 +3,7 @@ use crate::identity::testing::{CN, UTF8, identity, identity_of, name};
 
 fn rule(databases: Vec<DatabasePattern>, users: Vec<UserPattern>, network: &str, method: Method) -> Rule {
     let address = if network == "all" { AddressPattern::All } else { AddressPattern::Network(network.parse().unwrap()) };
-    Rule { databases, users, address, method, source: format!("{method:?} {network}").into() }
+    Rule { databases, users, address, method, bounds: Bounds::default(), source: format!("{method:?} {network}").into() }
 }
 
 fn everyone(method: Method) -> Rule {

@@ -74,6 +74,11 @@ impl Answer {
                     reply = self.authenticate(authentication, credentials).map_err(SessionError::Backend)?;
                     self.authenticated
                 }
+                // Nobody speaks before AuthenticationOk but to authenticate, or to negotiate the version.
+                _ if !self.authenticated && !matches!(raw, [b'R' | b'E' | b'v', ..]) => {
+                    let kind = raw.first().copied().unwrap_or_default();
+                    return Err(SessionError::Backend(BackendFailure::Protocol(FrameError::Unexpected(kind))));
+                }
                 BackendMessage::BackendKeyData(pid, key) => {
                     self.pid = Some(pid);
                     self.cancel = key.map(|key| CancelRequest { pid, key });
@@ -83,7 +88,7 @@ impl Answer {
                     self.ready = true;
                     true
                 }
-                BackendMessage::ErrorResponse(fields) => return Err(self.refused(fields, raw)),
+                BackendMessage::ErrorResponse(fields) => return Err(self.refused(fields, raw, credentials)),
                 BackendMessage::ForClient => true,
             };
             if for_client {
@@ -125,14 +130,176 @@ impl Answer {
         }
     }
 
-    /// The backend's words are the client's, unless they are about a password that the client never gave.
-    fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8]) -> SessionError {
+    /// The backend's words are the client's, unless they are about a password that the client never gave, or from one that has yet to
+    /// prove that it is the backend.
+    fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8], credentials: &Credentials<'_>) -> SessionError {
         let text = |kind| fields.field(kind).unwrap_or_default();
-        let sqlstate = String::from_utf8_lossy(text(b'C')).into_owned();
-        if self.exchange.is_some() && !self.authenticated {
+        let sqlstate = fields.sqlstate().to_owned();
+        let unproven = credentials.password.is_some() && credentials.must_prove;
+        // Classes 28 and 08: the role or its password, and the exchange. All else, such as a shutdown, concerns the client.
+        let about_password = self.exchange.is_some() && (sqlstate.starts_with("28") || sqlstate.starts_with("08"));
+        if !self.authenticated && (unproven || about_password) {
             return SessionError::Backend(BackendFailure::PasswordRejected(format!("{sqlstate} {}", text(b'M').escape_ascii())));
         }
         self.outbound.extend_from_slice(raw);
         SessionError::BackendRefused { sqlstate, message: text(b'M').into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Passfile, Wanted};
+
+    const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
+    const STATUS: &[u8] = b"S\0\0\0\x08a\0b\0";
+    const KEY: &[u8] = b"K\0\0\0\x0c\0\0\0\x07\0\0\0\x09";
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+    const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
+    const FATAL: &[u8] = b"E\0\0\0\x16SFATAL\0C28P01\0Mx\0\0";
+
+    const SHUTDOWN: &[u8] = b"E\0\0\0\x16SFATAL\0C57P01\0Mx\0\0";
+
+    /// What Postern has for a role, and where its backend is.
+    struct Setting {
+        password: Option<Password>,
+        must_prove: bool,
+    }
+
+    impl Setting {
+        const fn without_password() -> Self {
+            Self { password: None, must_prove: true }
+        }
+
+        fn with_password(must_prove: bool) -> Self {
+            let file = Passfile::parse(b"*:*:*:*:pencil").unwrap();
+            let password = file.find(Wanted { host: "localhost", port: 5432, database: b"", user: b"" }).cloned();
+            Self { password, must_prove }
+        }
+
+        fn hears(&self, answer: &mut Answer, bytes: &[u8]) -> Result<Vec<u8>, SessionError> {
+            answer.inbound().extend_from_slice(bytes);
+            answer.understand(&Credentials { password: self.password.as_ref(), must_prove: self.must_prove })
+        }
+    }
+
+    #[test]
+    fn the_greeting_is_passed_on_as_it_is_and_what_follows_waits() {
+        let greeting = [OK, STATUS, KEY, READY].concat();
+        let early = [STATUS, b"half"].concat();
+        for step in [1, 7, 1000] {
+            let mut answer = Answer::default();
+            for bytes in [&greeting[..], &early].concat().chunks(step) {
+                assert!(Setting::without_password().hears(&mut answer, bytes).unwrap().is_empty());
+            }
+            assert!(answer.is_ready() && answer.pid() == Some(7));
+            let (outbound, inbound, cancel) = answer.into_parts();
+            assert_eq!((outbound, inbound), (greeting.clone(), early.clone()), "by {step}");
+            assert_eq!(cancel.map(|cancel| cancel.pid), Some(7));
+        }
+    }
+
+    #[test]
+    fn the_client_sees_nothing_of_the_password() {
+        let mut answer = Answer::default();
+        let reply = Setting::with_password(false).hears(&mut answer, SASL).unwrap();
+        assert!(reply.starts_with(b"p") && reply.windows(8).any(|part| part == b"n,,n=,r="), "{}", reply.escape_ascii());
+        assert!(!answer.is_authenticated());
+        assert!(answer.into_parts().0.is_empty());
+    }
+
+    #[test]
+    fn authentication_without_proof_is_taken_where_nobody_else_can_listen_or_no_password_is_known() {
+        for setting in [Setting::without_password(), Setting::with_password(false)] {
+            let mut answer = Answer::default();
+            setting.hears(&mut answer, OK).unwrap();
+            assert!(answer.is_authenticated());
+        }
+        let outcome = Setting::with_password(true).hears(&mut Answer::default(), OK);
+        assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::NotProven))));
+    }
+
+    #[test]
+    fn an_exchange_that_was_begun_must_be_finished() {
+        for must_prove in [false, true] {
+            let (setting, mut answer) = (Setting::with_password(must_prove), Answer::default());
+            setting.hears(&mut answer, SASL).unwrap();
+            assert!(matches!(setting.hears(&mut answer, OK), Err(SessionError::Backend(BackendFailure::NotProven))));
+        }
+    }
+
+    #[test]
+    fn scram_out_of_turn_is_invalid() {
+        let (setting, mut answer) = (Setting::with_password(true), Answer::default());
+        setting.hears(&mut answer, SASL).unwrap();
+        assert!(matches!(setting.hears(&mut answer, SASL), Err(SessionError::Backend(BackendFailure::ScramInvalid))));
+        for code in [11, 12] {
+            let outcome = setting.hears(&mut Answer::default(), &[&b"R\0\0\0\x08\0\0\0"[..], &[code]].concat());
+            assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::ScramInvalid))), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_given_by_scram_or_not_at_all() {
+        for code in [2, 3, 5, 7, 9, 42] {
+            let outcome = Setting::with_password(false).hears(&mut Answer::default(), &[&b"R\0\0\0\x08\0\0\0"[..], &[code]].concat());
+            assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::AsksForPassword(asked))) if asked == u32::from(code)));
+        }
+        let outcome = Setting::without_password().hears(&mut Answer::default(), SASL);
+        assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::AsksForPassword(10)))));
+    }
+
+    #[test]
+    fn nothing_authenticates_twice() {
+        let setting = Setting::with_password(false);
+        for again in [OK, SASL] {
+            let outcome = setting.hears(&mut Answer::default(), &[OK, again].concat());
+            assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::Protocol(FrameError::Unexpected(b'R'))))));
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_the_clients_unless_it_is_about_the_password() {
+        let setting = Setting::with_password(false);
+        for before in [&b""[..], OK] {
+            let mut answer = Answer::default();
+            let outcome = setting.hears(&mut answer, &[before, FATAL].concat());
+            assert!(matches!(outcome, Err(SessionError::BackendRefused { sqlstate, .. }) if sqlstate == "28P01"));
+            assert_eq!(answer.into_parts().0, [before, FATAL].concat());
+        }
+        let mut answer = Answer::default();
+        setting.hears(&mut answer, SASL).unwrap();
+        let outcome = setting.hears(&mut answer, FATAL);
+        assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::PasswordRejected(said))) if said == "28P01 x"));
+        assert!(answer.into_parts().0.is_empty());
+    }
+
+    #[test]
+    fn a_shutdown_during_the_exchange_is_no_wrong_password() {
+        let (setting, mut answer) = (Setting::with_password(false), Answer::default());
+        setting.hears(&mut answer, SASL).unwrap();
+        let outcome = setting.hears(&mut answer, SHUTDOWN);
+        assert!(matches!(outcome, Err(SessionError::BackendRefused { sqlstate, .. }) if sqlstate == "57P01"));
+        assert_eq!(answer.into_parts().0, SHUTDOWN);
+    }
+
+    #[test]
+    fn who_has_yet_to_prove_that_it_is_the_backend_says_nothing_to_the_client() {
+        for before in [&b""[..], SASL] {
+            let (setting, mut answer) = (Setting::with_password(true), Answer::default());
+            let outcome = setting.hears(&mut answer, &[before, SHUTDOWN].concat());
+            assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::PasswordRejected(_)))));
+            assert!(answer.into_parts().0.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_greeting_without_end_is_given_up() {
+        let (setting, mut answer) = (Setting::without_password(), Answer::default());
+        setting.hears(&mut answer, OK).unwrap();
+        let notice = [&b"N\0\0\xff\xff"[..], &[0; 0xffff - 4]].concat();
+        let outcome = (0..5).try_for_each(|_| setting.hears(&mut answer, &notice).map(drop));
+        assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::Protocol(FrameError::TooMuch)))));
+        assert!(answer.into_parts().0.is_empty());
     }
 }

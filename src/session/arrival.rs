@@ -1,13 +1,15 @@
 //! What every stage of a login carries: the settings of its moment, its one deadline, and the trail for the record.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::registry::Sessions;
-use crate::error::SessionError;
+use crate::error::{Reason, SessionError};
+use crate::limits::{FailureBudget, GiveWay, Handshakes, SessionSlots, Turn, Waiting};
 use crate::observe::{Observers, Trail};
 use crate::snapshot::Snapshot;
 use crate::types::{PeerAddress, SessionId};
@@ -16,12 +18,25 @@ use crate::types::{PeerAddress, SessionId};
 pub struct Door {
     /// The settings of this moment; a connection keeps them to its end.
     pub snapshot: Arc<Snapshot>,
-    /// The sessions that are alive.
-    pub sessions: Arc<Sessions>,
+    /// Who is here and how many may be.
+    pub house: House,
     /// Who is told what happens.
     pub observers: Observers,
     /// Held as long as anything of the connection lives: the daemon waits until all are dropped.
     pub alive: mpsc::Sender<()>,
+}
+
+/// Who is here and how many may be; what outlives every change of the settings.
+#[derive(Clone, Default)]
+pub struct House {
+    /// The sessions that are alive.
+    pub sessions: Arc<Sessions>,
+    /// The sessions that count against a limit.
+    pub slots: Arc<SessionSlots>,
+    /// The connections that have not logged in.
+    pub handshakes: Arc<Handshakes>,
+    /// The addresses that fail.
+    pub failures: Arc<FailureBudget>,
 }
 
 /// A connection's common part before it is a session.
@@ -29,24 +44,76 @@ pub(super) struct Arrival {
     pub(super) door: Arc<Door>,
     pub(super) accepted: Instant,
     pub(super) trail: Trail,
+    /// Our end of the connection; `None` where it is not TCP.
+    pub(super) local: Option<SocketAddr>,
+    waiting: Waiting,
 }
 
 impl Arrival {
-    pub(super) fn new(peer: PeerAddress, door: Arc<Door>) -> Self {
-        Self { door, accepted: Instant::now(), trail: Trail::new(SessionId::generate(), peer) }
+    pub(super) fn new(peer: PeerAddress, local: Option<SocketAddr>, door: Arc<Door>) -> Self {
+        let waiting = door.house.handshakes.enter(door.snapshot.limits().max_handshakes);
+        Self { door, accepted: Instant::now(), trail: Trail::new(SessionId::generate(), peer), local, waiting }
+    }
+
+    /// Both ends of the connection, ours first, as the kernel's tables have them.
+    pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.local.map(|local| (local, self.trail.client.socket_address()))
     }
 
     /// The one deadline of all that comes before AuthenticationOk. It is absolute: bytes that trickle in do not move it.
     pub(super) fn deadline(&self) -> Instant {
-        let timeout = self.door.snapshot.authentication_timeout();
+        let timeout = self.door.snapshot.limits().authentication_timeout;
         self.accepted.checked_add(timeout).unwrap_or(self.accepted)
     }
 
-    /// What `step` yields, if it does so before the deadline.
+    /// What `step` yields, if it does so before the deadline and before this connection has to give way to a newer one.
     ///
     /// # Errors
-    /// [`SessionError::Timeout`].
+    /// [`SessionError::Timeout`], [`SessionError::Shed`].
     pub(super) async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, SessionError> {
-        timeout_at(self.deadline(), step).await.map_err(|_| SessionError::Timeout)
+        tokio::select! {
+            biased;
+            // Whichever comes first ends the other for good: nobody goes on with a step that was given up.
+            outcome = timeout_at(self.deadline(), step) => outcome.map_err(|_| SessionError::Timeout),
+            error = self.must_go() => Err(error),
+        }
+    }
+
+    /// The rules admit it: from now on it gives way to nobody.
+    pub(super) fn admit(&self) {
+        self.waiting.admit();
+    }
+
+    /// Resolves when this connection has to go before it has logged in. Cancel-safe.
+    pub(super) async fn must_go(&self) -> SessionError {
+        match self.waiting.must_go().await {
+            GiveWay::Oldest => SessionError::Shed,
+            GiveWay::Closing => SessionError::Draining,
+        }
+    }
+
+    /// The turn of this client's address for a handshake; at once for an address that keeps to its budget.
+    pub(super) async fn turn(&self) -> Turn {
+        match self.door.snapshot.limits().max_failures_per_address {
+            Some(per_second) => self.door.house.failures.turn(self.trail.client.ip(), per_second).await,
+            None => Turn::default(),
+        }
+    }
+
+    /// Counts a refusal against the client's address, if it is the client's doing.
+    pub(super) fn charge(&self, reason: Reason) {
+        if let Some(per_second) = self.door.snapshot.limits().max_failures_per_address
+            && reason.is_failure_of_client()
+        {
+            self.door.house.failures.charge(self.trail.client.ip(), per_second);
+        }
+    }
+
+    /// Lets a refused client read its last words, unless this connection has to give way meanwhile.
+    pub(super) async fn until_shed(&self, parting: impl Future<Output = ()>) {
+        tokio::select! {
+            () = parting => {}
+            _ = self.waiting.must_go() => {}
+        }
     }
 }

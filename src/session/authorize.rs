@@ -4,12 +4,14 @@ use tokio::time::timeout;
 
 use super::Transport;
 use super::arrival::Arrival;
-use super::login::Connecting;
+use super::login::{Connecting, Holding};
+use super::panics::guarded;
 use super::reply::{Rejected, Reply};
 use super::startup::{Encrypted, request_of};
 use crate::backend;
 use crate::error::{BackendFailure, SessionError};
 use crate::identity::ClientIdentity;
+use crate::limits::{SessionPermit, Wanted};
 use crate::observe::DecisionFacts;
 use crate::policy::Grant;
 use crate::wire::StartupMessage;
@@ -28,6 +30,7 @@ pub(super) struct Authorized<S> {
     identity: ClientIdentity,
     message: StartupMessage,
     grant: Grant,
+    permit: SessionPermit,
     arrival: Box<Arrival>,
 }
 
@@ -40,10 +43,24 @@ impl<S: Transport> Started<S> {
     pub(super) fn authorize(self) -> Result<Authorized<S>, Rejected<S>> {
         let Self { stream, peer, message, mut arrival } = self;
         let request = request_of(&message, arrival.trail.client);
-        match arrival.door.snapshot.policy().authorize(peer, &request) {
+        let policy = arrival.door.snapshot.policy();
+        let decision = match guarded(|| policy.authorize(peer, &request)) {
+            Ok(decision) => decision,
+            Err(error) => return Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival)),
+        };
+        match decision {
             Ok((grant, identity)) => {
                 arrival.trail.decision = Some(DecisionFacts { rule: grant.rule().into(), map: None, role: grant.role().clone() });
-                Ok(Authorized { stream, identity, message, grant, arrival })
+                match arrival.door.house.slots.take(wanted(&grant, &arrival), &arrival.door.snapshot.limits().sessions) {
+                    Ok(permit) => {
+                        arrival.admit();
+                        Ok(Authorized { stream, identity, message, grant, permit, arrival })
+                    }
+                    Err(limit) => {
+                        let error = SessionError::Limit(limit, grant.role().clone());
+                        Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival))
+                    }
+                }
             }
             Err(denial) => {
                 let error = SessionError::Denied(denial, Box::new(request));
@@ -56,15 +73,27 @@ impl<S: Transport> Started<S> {
 impl<S: Transport> Authorized<S> {
     /// Spends the grant on a connection to the backend.
     pub(super) async fn connect(self) -> Result<Connecting<S>, Rejected<S>> {
-        let Self { stream, identity, message, grant, arrival } = self;
+        let Self { stream, identity, message, grant, permit, arrival } = self;
         let settings = arrival.door.snapshot.backend();
         let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(tokio::time::Instant::now()));
-        let role = grant.role().clone();
+        let holding = Holding { role: grant.role().clone(), bounds: grant.bounds(), permit };
         let failure = match timeout(patience, backend::connect(settings, &message, grant)).await {
-            Ok(Ok(backend)) => return Ok(Connecting::new(stream, backend, identity, role, arrival)),
+            Ok(Ok(backend)) => return Ok(Connecting::new(stream, backend, identity, holding, arrival)),
             Ok(Err(failure)) => failure,
             Err(_) => BackendFailure::Silent,
         };
         Err(Rejected::new(SessionError::Backend(failure), Reply::Encrypted(Box::new(stream)), arrival))
+    }
+}
+
+/// What the session will count as.
+fn wanted(grant: &Grant, arrival: &Arrival) -> Wanted {
+    let bounds = grant.bounds();
+    Wanted {
+        role: grant.role().clone(),
+        address: arrival.trail.client.ip(),
+        rule: grant.rule().into(),
+        rule_limit: bounds.max_connections,
+        reserved: bounds.reserved,
     }
 }

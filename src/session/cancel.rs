@@ -1,13 +1,11 @@
 //! A CancelRequest, in the clear or inside TLS: forwarded only where its key is a live session's, and never answered.
 
-use std::sync::Arc;
-
 use super::Transport;
 use super::arrival::Arrival;
 use super::closing::{part, part_encrypted};
 use super::registry::LiveSession;
 use super::startup::Encrypted;
-use crate::backend::forward_cancel;
+use crate::backend::{BackendSettings, forward_cancel};
 use crate::identity::ClientIdentity;
 use crate::observe::{CancelReport, CancelResult, Event};
 use crate::wire::CancelRequest;
@@ -44,11 +42,11 @@ impl<S: Transport> PendingCancel<S> {
             Way::Encrypted(_, identity) => (true, identity.as_ref()),
         };
         let door = &arrival.door;
-        let target = door.sessions.find(&request);
-        let mut result = judge(identity, target.as_ref(), door.snapshot.allows_cancel_without_certificate());
-        if result == CancelResult::Forwarded && forward_cancel(door.snapshot.backend(), &request).await.is_err() {
-            result = CancelResult::BackendUnreachable;
-        }
+        let target = door.house.sessions.find(&request);
+        let result = match judge(identity, target.as_deref(), door.snapshot.allows_cancel_without_certificate()) {
+            Ok(session) => forward(session, &request, door.snapshot.backend()).await,
+            Err(result) => result,
+        };
         door.observers.emit(&Event::CancelHandled(&CancelReport {
             client: arrival.trail.client,
             encrypted,
@@ -64,12 +62,24 @@ impl<S: Transport> PendingCancel<S> {
     }
 }
 
+async fn forward(session: &LiveSession, request: &CancelRequest, backend: &BackendSettings) -> CancelResult {
+    let Some(_in_flight) = session.begin_cancel() else { return CancelResult::RateLimited };
+    match forward_cancel(backend, request).await {
+        Ok(()) => CancelResult::Forwarded,
+        Err(_) => CancelResult::BackendUnreachable,
+    }
+}
+
 /// Whether it may reach the backend. `target` is the session whose key it carries.
-fn judge(identity: Option<&ClientIdentity>, target: Option<&Arc<LiveSession>>, without_certificate: bool) -> CancelResult {
+fn judge<'a>(
+    identity: Option<&ClientIdentity>,
+    target: Option<&'a LiveSession>,
+    without_certificate: bool,
+) -> Result<&'a LiveSession, CancelResult> {
     match (identity, target) {
-        (None, _) if !without_certificate => CancelResult::Denied,
-        (_, None) => CancelResult::UnknownKey,
-        (Some(identity), Some(session)) if !session.is_of(identity) => CancelResult::IdentityMismatch,
-        (_, Some(_)) => CancelResult::Forwarded,
+        (None, _) if !without_certificate => Err(CancelResult::Denied),
+        (_, None) => Err(CancelResult::UnknownKey),
+        (Some(identity), Some(session)) if !session.is_of(identity) => Err(CancelResult::IdentityMismatch),
+        (_, Some(session)) => Ok(session),
     }
 }

@@ -26,11 +26,19 @@ impl<S: Transport> Encrypting<S> {
     pub(super) async fn handshake(self) -> Result<TlsEstablished<S>, Rejected<S>> {
         let Self { stream, negotiation, mut arrival } = self;
         let acceptor = arrival.door.snapshot.tls().clone();
+        let turn = arrival.turn().await;
         let established = match arrival.in_time(acceptor.accept(stream, negotiation)).await {
             Ok(Ok(established)) => established,
-            Ok(Err((failure, stream))) => return Err(Rejected::new(SessionError::Tls(failure), Reply::AlertSent(stream), arrival)),
-            Err(error) => return Err(Rejected::new(error, Reply::Gone, arrival)),
+            Ok(Err((failure, stream))) => {
+                turn.failed();
+                return Err(Rejected::new(SessionError::Tls(failure), Reply::AlertSent(stream), arrival));
+            }
+            Err(error) => {
+                turn.failed();
+                return Err(Rejected::new(error, Reply::Gone, arrival));
+            }
         };
+        drop(turn);
         let tls::Established { stream, peer, facts } = established;
         arrival.trail.tls = Some(tls_facts(&facts));
         arrival.trail.cert = peer.as_ref().map(cert_facts);

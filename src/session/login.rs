@@ -1,19 +1,24 @@
 //! The backend's side of the login: its words go to the client as they are, up to the first ReadyForQuery, which waits until the
 //! session's start is on record.
 
+use std::future::poll_fn;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::Transport;
 use super::answer::{Answer, Credentials};
 use super::arrival::Arrival;
-use super::registry::Registration;
+use super::registry::{Newcomer, Registration};
 use super::reply::{Rejected, Reply};
 use super::startup::Encrypted;
+use super::timers::Timers;
 use crate::backend::{BackendStream, BackendTarget, Wanted};
 use crate::error::{BackendFailure, SessionError};
 use crate::identity::ClientIdentity;
+use crate::limits::SessionPermit;
 use crate::observe::SessionOpening;
+use crate::policy::Bounds;
 use crate::types::RoleName;
 
 /// A connection whose StartupMessage is with the backend.
@@ -21,9 +26,15 @@ pub(super) struct Connecting<S> {
     stream: Encrypted<S>,
     backend: BackendStream,
     identity: ClientIdentity,
-    role: RoleName,
-    connected: Instant,
+    holding: Holding,
     arrival: Box<Arrival>,
+}
+
+/// What a grant leaves behind when it is spent: as whom, held to what, and the slot it takes.
+pub(super) struct Holding {
+    pub(super) role: RoleName,
+    pub(super) bounds: Bounds,
+    pub(super) permit: SessionPermit,
 }
 
 /// A session: both sides are ready, and its start is on record.
@@ -31,7 +42,7 @@ pub(super) struct Connected<S> {
     pub(super) stream: Encrypted<S>,
     pub(super) backend: BackendStream,
     pub(super) registration: Registration,
-    pub(super) role: RoleName,
+    pub(super) holding: Holding,
     /// The backend's answer, ReadyForQuery included, which the client has not had.
     pub(super) greeting: Vec<u8>,
     /// What the backend sent behind it.
@@ -44,50 +55,56 @@ impl<S: Transport> Connecting<S> {
         stream: Encrypted<S>,
         backend: BackendStream,
         identity: ClientIdentity,
-        role: RoleName,
+        holding: Holding,
         arrival: Box<Arrival>,
     ) -> Self {
-        Self { stream, backend, identity, role, connected: Instant::now(), arrival }
+        Self { stream, backend, identity, holding, arrival }
     }
 
-    /// Takes the backend's answer. Between AuthenticationOk and ReadyForQuery it may take its time, as behind PostgreSQL alone.
+    /// Takes the backend's answer. Between AuthenticationOk and ReadyForQuery it may take its time, as behind PostgreSQL alone, for as
+    /// long as the client is there.
     pub(super) async fn log_in(mut self) -> Result<Connected<S>, Rejected<S>> {
         let mut answer = Answer::default();
         let outcome = self.converse(&mut answer).await;
-        let Self { stream, backend, identity, role, mut arrival, .. } = self;
+        let Self { stream, backend, identity, holding, mut arrival, .. } = self;
         arrival.trail.backend_pid = answer.pid().map(u32::cast_signed);
         let (greeting, early, cancel) = answer.into_parts();
         let reject = |error, stream, arrival| Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival);
         if let Err(error) = outcome {
             return Err(reject(error, stream, arrival).after(greeting));
         }
-        let Some(registration) = arrival.door.sessions.register(&arrival.trail, identity, cancel) else {
+        let snapshot = &arrival.door.snapshot;
+        let timers =
+            Timers { idle: snapshot.idle_session_timeout(holding.bounds), lifetime: snapshot.max_session_lifetime(holding.bounds) };
+        let newcomer = Newcomer { id: arrival.trail.session, ends: arrival.ends(), identity, cancel, timers };
+        let Some(registration) = arrival.door.house.sessions.register(newcomer) else {
             return Err(reject(SessionError::Draining, stream, arrival));
         };
         let opening = SessionOpening { trail: arrival.trail.clone(), setup: arrival.accepted.elapsed() };
         if arrival.door.observers.record_session_start(&opening).await.is_err() {
             return Err(reject(SessionError::AuditUnavailable, stream, arrival));
         }
-        Ok(Connected { stream, backend, registration, role, greeting, early, arrival })
+        Ok(Connected { stream, backend, registration, holding, greeting, early, arrival })
     }
 
     async fn converse(&mut self, answer: &mut Answer) -> Result<(), SessionError> {
-        let patience = self.arrival.door.snapshot.backend().connect_timeout;
-        let deadline = self.connected.checked_add(patience).unwrap_or(self.connected).min(self.arrival.deadline());
         while !answer.is_ready() {
             let authenticated = answer.is_authenticated();
             let read = self.backend.read_buf(answer.inbound());
-            let read = if authenticated {
-                read.await
-            } else {
-                timeout_at(deadline, read).await.map_err(|_| SessionError::Backend(BackendFailure::Silent))?
+            let gone = poll_fn(|cx| self.stream.get_ref().0.inner().poll_gone(cx));
+            let read = tokio::select! {
+                biased;
+                read = read => read,
+                () = gone => return Err(SessionError::ClientClosed),
+                error = self.arrival.must_go() => return Err(error),
+                () = sleep_until(self.arrival.deadline()), if !authenticated => return Err(SessionError::Backend(BackendFailure::Silent)),
             };
             if !matches!(read, Ok(1..)) {
                 return Err(SessionError::Backend(BackendFailure::Closed));
             }
             let reply = answer.understand(&self.credentials())?;
             // A backend that closes instead of reading it is found out by the next read.
-            let _ = timeout_at(deadline, self.backend.write_all(&reply)).await;
+            let _ = timeout_at(self.arrival.deadline(), self.backend.write_all(&reply)).await;
         }
         Ok(())
     }
@@ -97,7 +114,7 @@ impl<S: Transport> Connecting<S> {
         let settings = snapshot.backend();
         let startup = self.arrival.trail.startup.as_ref();
         let database = startup.map(|startup| &*startup.database).filter(|name| !name.is_empty()).unwrap_or(b"replication");
-        let wanted = Wanted { host: &settings.host, port: settings.port, database, user: self.role.as_bytes() };
+        let wanted = Wanted { host: &settings.host, port: settings.port, database, user: self.holding.role.as_bytes() };
         Credentials {
             password: snapshot.passfile().and_then(|passfile| passfile.find(wanted)),
             must_prove: matches!(settings.target, BackendTarget::Loopback(_)),

@@ -4,7 +4,8 @@
 //! TCP_USER_TIMEOUT would also end a reader that has merely stopped: its window is zero, its kernel answers every probe, and it is to
 //! live as long as it would with PostgreSQL. So the kernel's own table is asked which connections send again and again and hear nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,22 +22,32 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a peer may acknowledge nothing. With the look before and after, it is gone within 45 seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A connection: our end, and the client's.
+type Ends = (SocketAddr, SocketAddr);
+
 /// Ends sessions whose clients acknowledge nothing, for as long as it is polled.
 pub async fn watch_for_lost_clients(sessions: Arc<Sessions>) {
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unheard: HashMap<SocketAddr, Instant> = HashMap::new();
+    let mut unheard: HashMap<Ends, Instant> = HashMap::new();
     loop {
         let now = looks.tick().await;
         if sessions.is_empty() {
             unheard.clear();
             continue;
         }
-        // A kernel without the table leaves the work to its own timers.
-        let Ok(Ok(peers)) = spawn_blocking(os::unheard_peers).await else { return };
-        unheard = peers.into_iter().map(|peer| (peer, unheard.get(&peer).copied().unwrap_or(now))).collect();
-        for (peer, _) in unheard.iter().filter(|(_, since)| now.saturating_duration_since(**since) >= PATIENCE) {
-            sessions.end_client(*peer, EndReason::ClientLost);
+        let connections = match spawn_blocking(os::unheard_connections).await {
+            Ok(Ok(connections)) => connections,
+            // A kernel without the table leaves the work to its own timers.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return,
+            // No descriptor or thread is left at this moment: nothing is known, and what was known stands.
+            Ok(Err(_)) | Err(_) => continue,
+        };
+        unheard = connections.into_iter().map(|ends| (ends, unheard.get(&ends).copied().unwrap_or(now))).collect();
+        let given_up = |since: &Instant| now.saturating_duration_since(*since) >= PATIENCE;
+        let lost: HashSet<Ends> = unheard.iter().filter(|(_, since)| given_up(since)).map(|(ends, _)| *ends).collect();
+        if !lost.is_empty() {
+            sessions.end_connections(&lost, EndReason::ClientLost);
         }
     }
 }

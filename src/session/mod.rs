@@ -16,43 +16,77 @@ mod closing;
 mod handshake;
 mod login;
 mod lost;
+mod panics;
 mod pipe;
 mod prefixed;
 mod registry;
 mod relay;
 mod reply;
 mod startup;
+mod timers;
 
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
-pub use arrival::Door;
+pub use arrival::{Door, House};
 pub use lost::watch_for_lost_clients;
 pub use registry::Sessions;
+pub use timers::watch_timers;
 
 use accepted::{Accepted, Negotiated};
 use arrival::Arrival;
 use cancel::PendingCancel;
 use login::Connected;
+use panics::poll_guarded;
 use reply::Rejected;
 use startup::Opening;
 
+use crate::observe::{Event, RefusalReport};
 use crate::types::PeerAddress;
 
 /// A client's connection before TLS.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Our end of it, in its canonical form; `None` where it is not TCP.
+    fn local(&self) -> Option<SocketAddr>;
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for S {}
+    /// Ready when the client has gone away, with nothing left to read. Takes no byte.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Transport for TcpStream {
+    fn local(&self) -> Option<SocketAddr> {
+        self.local_addr().ok().map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
+            // It has spoken already, and what comes behind that is not known yet.
+            Ok(1..) => Poll::Pending,
+            Ok(0) | Err(_) => Poll::Ready(()),
+        }
+    }
+}
 
 /// Serves one connection to its end, or until its session runs as a task of its own.
 pub async fn serve<S: Transport>(stream: S, peer: PeerAddress, door: Arc<Door>) {
-    let arrival = Box::new(Arrival::new(peer, door));
-    match establish(stream, arrival).await {
-        Ok(Outcome::Session(connected)) => connected.pipe(),
-        Ok(Outcome::Cancel(pending)) => pending.carry_out().await,
-        Ok(Outcome::Probe) => {}
-        Err(rejected) => rejected.deliver().await,
+    let arrival = Box::new(Arrival::new(peer, stream.local(), Arc::clone(&door)));
+    let bare_trail = arrival.trail.clone();
+    let mut serving = Box::pin(async {
+        match establish(stream, arrival).await {
+            Ok(Outcome::Session(connected)) => connected.pipe(),
+            Ok(Outcome::Cancel(pending)) => pending.carry_out().await,
+            Ok(Outcome::Probe) => {}
+            Err(rejected) => rejected.deliver().await,
+        }
+    });
+    if let Err(error) = poll_fn(|cx| poll_guarded(&mut serving, cx)).await {
+        // The stream was lost in the panic, and what was known of the connection with it.
+        door.observers.emit(&Event::ConnectionRefused(&RefusalReport::untold(bare_trail, error.reason(), error.to_string())));
     }
 }
 

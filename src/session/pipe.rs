@@ -10,13 +10,14 @@ use tokio::time::Instant;
 use super::Transport;
 use super::arrival::Door;
 use super::closing::{part_encrypted, part_mute};
-use super::login::Connected;
+use super::login::{Connected, Holding};
+use super::panics::poll_guarded;
 use super::registry::Registration;
 use super::relay::{Finish, Parting, Relay};
 use super::startup::Encrypted;
 use crate::backend::{BackendStream, forward_cancel};
+use crate::error::EndReason;
 use crate::observe::{Event, SessionReport, Trail};
-use crate::types::RoleName;
 
 /// The relay of a client's TLS connection and a backend's socket.
 type Pipe<S> = Relay<Encrypted<S>, BackendStream>;
@@ -25,7 +26,7 @@ type Pipe<S> = Relay<Encrypted<S>, BackendStream>;
 struct Tail {
     door: Arc<Door>,
     registration: Registration,
-    role: RoleName,
+    holding: Holding,
     trail: Trail,
     started: Instant,
 }
@@ -39,10 +40,10 @@ struct Session<S> {
 impl<S: Transport> Connected<S> {
     /// Lets the session run as a task of its own.
     pub(super) fn pipe(self) {
-        let Self { stream, backend, registration, role, greeting, early, arrival } = self;
+        let Self { stream, backend, registration, holding, greeting, early, arrival } = self;
         let super::Arrival { door, trail, .. } = *arrival;
         let pipe = Relay::new(stream, backend, Arc::clone(registration.session()), greeting, &early);
-        let tail = Tail { door, registration, role, trail, started: Instant::now() };
+        let tail = Tail { door, registration, holding, trail, started: Instant::now() };
         tokio::spawn(Session { pipe: Some(pipe), tail: Some(Box::new(tail)) });
     }
 }
@@ -52,7 +53,8 @@ impl<S: Transport> Future for Session<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(()) };
-        let finish = ready!(Pin::new(pipe).poll(cx));
+        let lost = Finish { reason: EndReason::Internal, parting: Parting::Mute, cancel: true };
+        let finish = ready!(poll_guarded(pipe, cx)).unwrap_or(lost);
         if let (Some(pipe), Some(tail)) = (self.pipe.take(), self.tail.take()) {
             tokio::spawn(tail.close(pipe, finish));
         }
@@ -63,14 +65,14 @@ impl<S: Transport> Future for Session<S> {
 impl Tail {
     /// Records the end, then leaves both sides: the client with its last message, the backend with nothing to do for nobody.
     async fn close<S: Transport>(self: Box<Self>, pipe: Pipe<S>, finish: Finish) {
-        let Self { door, registration, role, trail, started } = *self;
+        let Self { door, registration, holding, trail, started } = *self;
         let traffic = pipe.traffic();
         let (client, backend) = pipe.into_streams();
         let startup = trail.startup.as_ref();
         door.observers.emit(&Event::SessionEnded(&SessionReport {
             session: trail.session,
             client: trail.client,
-            role,
+            role: holding.role,
             database: startup.map(|startup| startup.database.clone()).unwrap_or_default(),
             reason: finish.reason,
             duration: started.elapsed(),
@@ -78,6 +80,7 @@ impl Tail {
             bytes_out: traffic.bytes_out,
             statements: traffic.statements,
             errors: traffic.errors,
+            truncated: traffic.truncated,
         }));
         let leave_client = async {
             match finish.parting {
@@ -98,5 +101,6 @@ impl Tail {
             drop(backend);
         };
         tokio::join!(leave_client, leave_backend);
+        drop(holding.permit);
     }
 }

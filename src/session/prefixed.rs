@@ -20,6 +20,11 @@ impl<S> Prefixed<S> {
         Self { prefix: [0; 4], left: 0, stream }
     }
 
+    /// The stream itself.
+    pub(super) fn inner(&self) -> &S {
+        &self.stream
+    }
+
     /// A stream whose first four bytes were these.
     pub(super) fn replaying(prefix: [u8; 4], stream: S) -> Self {
         Self { prefix, left: prefix.len(), stream }

@@ -1,27 +1,36 @@
 //! The sessions that are alive: whom a CancelRequest may reach, and how one is told to end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
+use tokio::time::Instant;
 
+use super::timers::Timers;
 use crate::crypto::secrets_equal;
 use crate::error::EndReason;
 use crate::identity::ClientIdentity;
-use crate::observe::Trail;
-use crate::types::{PeerAddress, SessionId};
+use crate::types::SessionId;
 use crate::wire::CancelRequest;
 
 /// A live session, as others see it.
 #[derive(Debug)]
 pub struct LiveSession {
     id: SessionId,
-    client: PeerAddress,
+    /// Our end of the connection and the client's; `None` where it is not TCP.
+    ends: Option<(SocketAddr, SocketAddr)>,
     identity: ClientIdentity,
     /// What the backend gave the client to cancel with; `None` if it gave nothing usable.
     cancel: Option<CancelRequest>,
+    timers: Timers,
+    started: Instant,
+    /// Counts what passes, two at a time; odd while the session is idle.
+    activity: AtomicU32,
+    /// A CancelRequest for it is on its way.
+    cancelling: AtomicBool,
     order: OnceLock<EndReason>,
     waker: AtomicWaker,
 }
@@ -37,12 +46,39 @@ impl LiveSession {
         self.cancel.as_ref()
     }
 
+    /// Takes the one place for a CancelRequest on its way to the backend: a flood with the right key costs the backend one at a time.
+    pub(super) fn begin_cancel(&self) -> Option<CancelInFlight<'_>> {
+        let taken = self.cancelling.swap(true, Ordering::Relaxed);
+        (!taken).then_some(CancelInFlight(&self.cancelling))
+    }
+
     /// Whether a certificate's name is the name that this session was admitted by, whichever certificate carries it.
     pub fn is_of(&self, identity: &ClientIdentity) -> bool {
         match (self.identity.common_name(), identity.common_name()) {
             (Ok(own), Ok(other)) => own.as_bytes() == other.as_bytes(),
             _ => false,
         }
+    }
+
+    /// How long it may be idle and may live.
+    pub(super) fn timers(&self) -> Timers {
+        self.timers
+    }
+
+    /// When it began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// What passed so far, as a number that changes whenever something passes; `None` if the session is not idle.
+    pub(super) fn idle_at(&self) -> Option<u32> {
+        Some(self.activity.load(Ordering::Relaxed)).filter(|activity| activity & 1 == 1)
+    }
+
+    /// Notes that something passed, and whether the session is idle after it. Only the session's own task calls it.
+    pub(super) fn note_activity(&self, idle: bool) {
+        let passed = self.activity.load(Ordering::Relaxed) >> 1;
+        self.activity.store(passed.wrapping_add(1) << 1 | u32::from(idle), Ordering::Relaxed);
     }
 
     /// Tells it to end. The first order stands.
@@ -55,6 +91,25 @@ impl LiveSession {
     pub(super) fn order(&self, waker: &Waker) -> Option<EndReason> {
         self.waker.register(waker);
         self.order.get().copied()
+    }
+}
+
+/// A session that is about to be entered.
+pub(super) struct Newcomer {
+    pub(super) id: SessionId,
+    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
+    pub(super) identity: ClientIdentity,
+    pub(super) cancel: Option<CancelRequest>,
+    pub(super) timers: Timers,
+}
+
+/// A CancelRequest on its way; dropping it makes room for the next.
+#[derive(Debug)]
+pub(super) struct CancelInFlight<'a>(&'a AtomicBool);
+
+impl Drop for CancelInFlight<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -72,14 +127,19 @@ struct State {
 
 impl Sessions {
     /// Enters a session; it is left by dropping the registration. `None` once [`Sessions::end_all`] was called.
-    pub(super) fn register(
-        self: &Arc<Self>,
-        trail: &Trail,
-        identity: ClientIdentity,
-        cancel: Option<CancelRequest>,
-    ) -> Option<Registration> {
-        let Trail { session: id, client, .. } = *trail;
-        let session = Arc::new(LiveSession { id, client, identity, cancel, order: OnceLock::new(), waker: AtomicWaker::new() });
+    pub(super) fn register(self: &Arc<Self>, newcomer: Newcomer) -> Option<Registration> {
+        let session = Arc::new(LiveSession {
+            id: newcomer.id,
+            ends: newcomer.ends,
+            identity: newcomer.identity,
+            cancel: newcomer.cancel,
+            timers: newcomer.timers,
+            started: Instant::now(),
+            activity: AtomicU32::new(1),
+            cancelling: AtomicBool::new(false),
+            order: OnceLock::new(),
+            waker: AtomicWaker::new(),
+        });
         let mut state = self.lock();
         if state.closing {
             return None;
@@ -87,7 +147,7 @@ impl Sessions {
         if let Some(request) = &session.cancel {
             state.by_pid.insert(request.pid, Arc::clone(&session));
         }
-        state.live.insert(id, Arc::clone(&session));
+        state.live.insert(session.id, Arc::clone(&session));
         Some(Registration { sessions: Arc::clone(self), session })
     }
 
@@ -98,15 +158,22 @@ impl Sessions {
         secrets_equal(key.as_bytes(), request.key.as_bytes()).then_some(session)
     }
 
+    /// The sessions that may not be idle or live for ever.
+    pub(super) fn with_timers(&self) -> Vec<Arc<LiveSession>> {
+        let limited = |session: &&Arc<LiveSession>| session.timers.idle.is_some() || session.timers.lifetime.is_some();
+        self.lock().live.values().filter(limited).cloned().collect()
+    }
+
     /// Whether no session is alive.
     pub fn is_empty(&self) -> bool {
         self.lock().live.is_empty()
     }
 
-    /// Tells the session of the client with this address and port to end, if there is one.
-    pub(super) fn end_client(&self, client: SocketAddr, reason: EndReason) {
-        let session = self.lock().live.values().find(|session| session.client.is(client)).cloned();
-        session.iter().for_each(|session| session.end(reason));
+    /// Tells the sessions of these connections to end, our end of each first.
+    pub(super) fn end_connections(&self, connections: &HashSet<(SocketAddr, SocketAddr)>, reason: EndReason) {
+        let lost = |session: &&Arc<LiveSession>| session.ends.is_some_and(|ends| connections.contains(&ends));
+        let sessions: Vec<_> = self.lock().live.values().filter(lost).cloned().collect();
+        sessions.iter().for_each(|session| session.end(reason));
     }
 
     /// Tells every session to end, and admits no further one.

@@ -16,10 +16,12 @@ use tokio::time::{Sleep, sleep};
 
 use super::registry::LiveSession;
 use crate::error::EndReason;
-use crate::wire::{BackendScanner, FrontendScanner};
+use crate::wire::{BackendScanner, FrontendScanner, TransactionStatus};
 
 /// The time an ordered end waits for a message boundary; after it the connection closes without a message.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(4);
+/// Chunks that one direction may pass before it is the other's turn: neither can starve the other, however fast it is.
+const CHUNKS_PER_POLL: usize = 8;
 /// How much is read at once, and the most that is held for a side that does not take it.
 const SCRATCH_SIZE: usize = 64 * 1024;
 
@@ -41,6 +43,8 @@ pub(super) struct Relay<C, B> {
     ending: Option<Ending>,
     /// The client sent a length that cannot be; nothing behind it was forwarded.
     violated: bool,
+    /// The client closed its side without close_notify.
+    truncated: bool,
 }
 
 /// How a conversation was over.
@@ -74,6 +78,8 @@ pub(super) struct Traffic {
     pub statements: u64,
     /// ErrorResponses of the backend.
     pub errors: u64,
+    /// The client's side ended without close_notify: what it was about to send may be missing.
+    pub truncated: bool,
 }
 
 /// One direction.
@@ -116,7 +122,7 @@ where
             Err(_) => down.ended = true,
         }
         down.bytes = length(&down.pending);
-        Self { client, backend, frontend, answers, up: Flow::default(), down, live, ending: None, violated: false }
+        Self { client, backend, frontend, answers, up: Flow::default(), down, live, ending: None, violated: false, truncated: false }
     }
 
     /// What has passed.
@@ -126,12 +132,18 @@ where
             bytes_out: self.down.bytes,
             statements: self.answers.statements(),
             errors: self.answers.errors(),
+            truncated: self.truncated,
         }
     }
 
     /// The streams, client first.
     pub(super) fn into_streams(self) -> (C, B) {
         (self.client, self.backend)
+    }
+
+    /// Whether the last ReadyForQuery said idle and everything asked since has been answered.
+    fn is_idle(&self) -> bool {
+        self.answers.ready() == Some(TransactionStatus::Idle) && self.frontend.is_answered()
     }
 
     /// Whether the backend is working on something.
@@ -144,9 +156,28 @@ where
         Finish { reason, parting, cancel: !gone && self.is_running() }
     }
 
+    /// Both ways, until all that moves has to be waited for.
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
+        if let Poll::Ready(finish) = self.poll_down(cx) {
+            return Poll::Ready(finish);
+        }
+        match &mut self.ending {
+            // From the order on nothing of the client's is read.
+            Some(ending) => {
+                let reason = ending.reason;
+                if !self.down.broken {
+                    ready!(ending.deadline.as_mut().poll(cx));
+                }
+                Poll::Ready(self.finish(reason, Parting::Mute))
+            }
+            None if self.down.broken => self.poll_unwritable(cx),
+            None => self.poll_up(cx),
+        }
+    }
+
     /// Client to backend, until one of them has to be waited for.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
-        loop {
+        for _ in 0..CHUNKS_PER_POLL {
             if ready!(self.up.poll_drain(&mut self.backend, cx)).is_err() {
                 self.up.broken = true;
             }
@@ -159,7 +190,10 @@ where
                     Ok(chunk) => chunk,
                     // No close_notify: the bytes so far are whole and authentic, and PostgreSQL would run what they ask. Where a write
                     // has failed before, it is what a reset looks like.
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !self.down.broken => &[],
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !self.down.broken => {
+                        self.truncated = true;
+                        &[]
+                    }
                     Err(_) => return Poll::Ready(Err(self.finish(EndReason::ClientLost, Parting::Mute))),
                 };
                 if let Err(fault) = self.frontend.feed(chunk) {
@@ -177,11 +211,13 @@ where
                 return Poll::Ready(finish);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Backend to client, until one of them has to be waited for.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
-        loop {
+        for _ in 0..CHUNKS_PER_POLL {
             if ready!(self.down.poll_drain(&mut self.client, cx)).is_err() {
                 self.down.broken = true;
             }
@@ -217,6 +253,8 @@ where
                 return Poll::Ready(finish);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// A client that cannot be written to is lost, unless it has said goodbye: then what it asked for is still carried out, and
@@ -265,21 +303,12 @@ where
         {
             relay.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
         }
-        if let Poll::Ready(finish) = relay.poll_down(cx) {
-            return Poll::Ready(finish);
+        let passed = relay.up.bytes.wrapping_add(relay.down.bytes);
+        let outcome = relay.poll_both(cx);
+        if relay.up.bytes.wrapping_add(relay.down.bytes) != passed {
+            relay.live.note_activity(relay.is_idle());
         }
-        match &mut relay.ending {
-            // From the order on nothing of the client's is read.
-            Some(ending) => {
-                let reason = ending.reason;
-                if !relay.down.broken {
-                    ready!(ending.deadline.as_mut().poll(cx));
-                }
-                Poll::Ready(relay.finish(reason, Parting::Mute))
-            }
-            None if relay.down.broken => relay.poll_unwritable(cx),
-            None => relay.poll_up(cx),
-        }
+        outcome
     }
 }
 

@@ -47,16 +47,20 @@ impl<S: Transport> Rejected<S> {
             Reply::Clear(_) | Reply::Encrypted(_) => error.response(),
             Reply::AlertSent(_) | Reply::Gone => None,
         };
-        let Arrival { door, trail, .. } = *arrival;
-        door.observers.emit(&Event::ConnectionRefused(&report(&error, response.as_ref(), trail)));
+        arrival.charge(error.reason());
+        let refusal = report(&error, response.as_ref(), arrival.trail.clone());
+        arrival.door.observers.emit(&Event::ConnectionRefused(&refusal));
         let mut last_words = prelude;
         last_words.extend(response.iter().flat_map(|response| encode(&error, response)));
-        match reply {
-            Reply::Clear(stream) => part(stream, &last_words).await,
-            Reply::AlertSent(stream) => part(stream, b"").await,
-            Reply::Encrypted(stream) => part_encrypted(*stream, &last_words).await,
-            Reply::Gone => {}
-        }
+        let parting = async {
+            match reply {
+                Reply::Clear(stream) => part(stream, &last_words).await,
+                Reply::AlertSent(stream) => part(stream, b"").await,
+                Reply::Encrypted(stream) => part_encrypted(*stream, &last_words).await,
+                Reply::Gone => {}
+            }
+        };
+        arrival.until_shed(parting).await;
     }
 }
 

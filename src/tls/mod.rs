@@ -3,6 +3,7 @@
 //! The one place that knows rustls and webpki. It verifies a certificate, and from what it verified it makes the only
 //! `ClientIdentity` there is; it does not decide what that identity may do, nor does it judge a client that has none.
 
+mod examine;
 mod failure;
 mod material;
 mod path;
@@ -27,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::error::TlsFailure;
 use crate::identity::{ClientIdentity, Crl};
 
+pub use examine::{faults_at_login, is_signed_by, unusable_key};
 pub use material::MaterialFault;
 use material::Source;
 use server::{ALPN, ServerCertificate, ServerSide};

@@ -58,7 +58,7 @@ pub(super) fn in_force(certificate: &Certificate, now: i64) -> Result<(), Refusa
 }
 
 /// That the leaf may authenticate a TLS client (crypto/x509/v3_purp.c, check_purpose_ssl_client), and is no CA.
-fn may_log_in(leaf: &Certificate) -> Result<(), Refusal> {
+pub(super) fn may_log_in(leaf: &Certificate) -> Result<(), Refusal> {
     let extensions = leaf.extensions();
     let refused = |what: &str| Err(Refusal::purpose(format!("{} {what}", shown(leaf))));
     if leaf.is_authority() {

@@ -62,27 +62,31 @@ impl BackendScanner {
     #[inline]
     pub fn feed(&mut self, chunk: &[u8], frontend: &mut FrontendScanner) -> Result<usize, InvalidLength> {
         let Self { messages, ready, statements, errors, ended_with_error } = self;
-        messages.scan(chunk, |piece| match piece.kind {
-            b'Z' => {
-                if let [status, ..] = piece.body {
-                    *ready = TransactionStatus::from_byte(*status);
-                    frontend.answered();
+        messages.scan(
+            chunk,
+            |_| usize::MAX,
+            |piece| match piece.kind {
+                b'Z' => {
+                    if let [status, ..] = piece.body {
+                        *ready = TransactionStatus::from_byte(*status);
+                        frontend.answered();
+                    }
+                    *ended_with_error = false;
                 }
-                *ended_with_error = false;
-            }
-            // Asynchronous messages leave an idle session idle.
-            b'A' | b'N' | b'S' => *ended_with_error = false,
-            kind => {
-                *ready = None;
-                *ended_with_error = kind == b'E';
-                match kind {
-                    b'C' if piece.first => *statements = statements.saturating_add(1),
-                    b'E' if piece.first => *errors = errors.saturating_add(1),
-                    b'G' | b'W' if piece.first => frontend.copying_began(),
-                    _ => {}
+                // Asynchronous messages leave an idle session idle.
+                b'A' | b'N' | b'S' => *ended_with_error = false,
+                kind => {
+                    *ready = None;
+                    *ended_with_error = kind == b'E';
+                    match kind {
+                        b'C' if piece.first => *statements = statements.saturating_add(1),
+                        b'E' if piece.first => *errors = errors.saturating_add(1),
+                        b'G' | b'W' if piece.first => frontend.copying_began(),
+                        _ => {}
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 
     /// Whether the last byte was the last of a message: only here may a message of our own be put in.
@@ -215,6 +219,13 @@ fn decode_authentication(body: &[u8]) -> Option<BackendMessage<'_>> {
 pub struct ErrorFields<'a>(&'a [u8]);
 
 impl<'a> ErrorFields<'a> {
+    /// Field C; `XX000` where it is not five digits and capitals, as every SQLSTATE is.
+    pub fn sqlstate(&self) -> &'a str {
+        let sound = |code: &&[u8]| code.len() == 5 && code.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        let code = self.field(b'C').filter(sound).and_then(|code| std::str::from_utf8(code).ok());
+        code.unwrap_or(SqlState::INTERNAL_ERROR.code())
+    }
+
     /// The first field of this type, if the message has one.
     /// <https://www.postgresql.org/docs/current/protocol-error-fields.html>
     pub fn field(&self, wanted: u8) -> Option<&'a [u8]> {

@@ -33,7 +33,7 @@ impl FrontendScanner {
     #[inline]
     pub fn feed(&mut self, chunk: &[u8]) -> Result<usize, InvalidLength> {
         let Self { messages, queries, syncs, copying, terminated } = self;
-        messages.scan(chunk, |piece| {
+        messages.scan(chunk, longest_body, |piece| {
             if !piece.first {
                 return;
             }
@@ -86,3 +86,18 @@ impl FrontendScanner {
         self.copying = Some(if self.queries > 0 { Copying::ByQuery } else { Copying::ByExecute });
     }
 }
+
+/// The longest body of a client's message (src/backend/tcop/postgres.c, SocketBackend): beyond it PostgreSQL closes without a word. A
+/// type that it does not know has no limit here, because it says so itself.
+fn longest_body(kind: u8) -> usize {
+    match kind {
+        b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f' => SMALL_MESSAGE,
+        b'Q' | b'F' | b'B' | b'P' | b'd' => LARGE_MESSAGE,
+        _ => usize::MAX,
+    }
+}
+
+/// PQ_SMALL_MESSAGE_LIMIT (src/include/libpq/libpq.h), less the length word.
+const SMALL_MESSAGE: usize = 10_000 - 4;
+/// PQ_LARGE_MESSAGE_LIMIT: MaxAllocSize - 1, less the length word.
+const LARGE_MESSAGE: usize = 0x3fff_ffff - 1 - 4;

@@ -24,7 +24,7 @@ pub struct Piece<'a> {
     pub last: bool,
 }
 
-/// A length word below 4 or above 2^31 - 1: from here on nobody knows where a message begins.
+/// A length word below 4, above 2^31 - 1, or above the limit of its type: from here on nobody knows where a message begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidLength {
     /// How much of the chunk is whole messages, and a beginning of one, before the header at fault; 0 if that began in an earlier chunk.
@@ -38,13 +38,18 @@ impl MessageScanner {
         self.header_filled == 0
     }
 
-    /// Goes over `chunk`, showing each piece of a message to `visit`. Returns the length of the part of the chunk that ends with
+    /// Goes over `chunk`, showing each piece of a message to `visit`; `longest` is the longest body of a message by its type byte. Returns the length of the part of the chunk that ends with
     /// the last message that ends in it: 0 if none does.
     ///
     /// # Errors
     /// [`InvalidLength`]; the scanner is of no use afterwards.
     #[inline]
-    pub fn scan<'a>(&mut self, chunk: &'a [u8], mut visit: impl FnMut(Piece<'a>)) -> Result<usize, InvalidLength> {
+    pub fn scan<'a>(
+        &mut self,
+        chunk: &'a [u8],
+        longest: impl Fn(u8) -> usize,
+        mut visit: impl FnMut(Piece<'a>),
+    ) -> Result<usize, InvalidLength> {
         let mut rest = chunk;
         let mut last_boundary = 0;
         while !rest.is_empty() {
@@ -56,7 +61,8 @@ impl MessageScanner {
                 if self.header_filled < HEADER_LENGTH {
                     break;
                 }
-                self.body_left = self.announced_body().ok_or(InvalidLength { sound })?;
+                let [kind, ..] = self.header;
+                self.body_left = self.announced_body().filter(|body| *body <= longest(kind)).ok_or(InvalidLength { sound })?;
                 true
             };
             let (body, behind) = rest.split_at_checked(self.body_left).unwrap_or((rest, &[]));
@@ -125,12 +131,16 @@ mod tests {
         for size in sizes.iter().cycle() {
             let (chunk, behind) = rest.split_at(rest.len().min(*size));
             scanner
-                .scan(chunk, |piece| {
-                    if piece.first {
-                        seen.push((piece.kind, Vec::new()));
-                    }
-                    seen.last_mut().unwrap().1.extend_from_slice(piece.body);
-                })
+                .scan(
+                    chunk,
+                    |_| usize::MAX,
+                    |piece| {
+                        if piece.first {
+                            seen.push((piece.kind, Vec::new()));
+                        }
+                        seen.last_mut().unwrap().1.extend_from_slice(piece.body);
+                    },
+                )
                 .unwrap();
             rest = behind;
             if rest.is_empty() {
@@ -158,10 +168,10 @@ mod tests {
         let mut bytes = message(b'D', b"row");
         let whole = bytes.len();
         bytes.extend_from_slice(b"D\0\0");
-        assert_eq!(scanner.scan(&bytes, |_| ()), Ok(whole));
+        assert_eq!(scanner.scan(&bytes, |_| usize::MAX, |_| ()), Ok(whole));
         assert!(!scanner.at_boundary());
-        assert_eq!(scanner.scan(b"\0\x08abc", |_| ()), Ok(0));
-        assert_eq!(scanner.scan(b"d", |_| ()), Ok(1));
+        assert_eq!(scanner.scan(b"\0\x08abc", |_| usize::MAX, |_| ()), Ok(0));
+        assert_eq!(scanner.scan(b"d", |_| usize::MAX, |_| ()), Ok(1));
         assert!(scanner.at_boundary());
     }
 
@@ -172,7 +182,7 @@ mod tests {
             let sound = bytes.len();
             bytes.push(b'Q');
             bytes.extend_from_slice(&word.to_be_bytes());
-            assert_eq!(MessageScanner::default().scan(&bytes, |_| ()), Err(InvalidLength { sound }));
+            assert_eq!(MessageScanner::default().scan(&bytes, |_| usize::MAX, |_| ()), Err(InvalidLength { sound }));
         }
     }
 }

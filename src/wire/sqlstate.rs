@@ -19,6 +19,8 @@ impl SqlState {
     pub const INVALID_AUTHORIZATION_SPECIFICATION: Self = Self("28000");
     /// `disk_full`
     pub const DISK_FULL: Self = Self("53100");
+    /// `too_many_connections`
+    pub const TOO_MANY_CONNECTIONS: Self = Self("53300");
     /// `admin_shutdown`
     pub const ADMIN_SHUTDOWN: Self = Self("57P01");
     /// `idle_session_timeout`

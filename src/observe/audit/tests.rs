@@ -44,7 +44,7 @@ fn a_refusal_says_why_and_what_the_client_was_told() {
 #[test]
 fn a_session_end_has_its_counts() {
     let record = line_of(&Event::SessionEnded(&ending()));
-    let counts = r#""reason":"client","duration_ms":62400,"bytes_in":10412,"bytes_out":88011,"statements":19,"errors":0,"prev":null}"#;
+    let counts = r#""reason":"client","duration_ms":62400,"bytes_in":10412,"bytes_out":88011,"statements":19,"errors":0,"truncated":false,"prev":null}"#;
     assert!(record.ends_with(counts), "{record}");
 }
 

@@ -6,12 +6,12 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::identity::testing::identity;
-use crate::observe::Trail;
-use crate::session::registry::{Registration, Sessions};
-use crate::types::{PeerAddress, SessionId};
+use crate::session::registry::{Newcomer, Registration, Sessions};
+use crate::session::timers::Timers;
+use crate::types::SessionId;
 
-fn trail() -> Trail {
-    Trail::new(SessionId::generate(), PeerAddress::new("127.0.0.1:5000".parse().unwrap()))
+fn newcomer() -> Newcomer {
+    Newcomer { id: SessionId::generate(), ends: None, identity: identity("alice"), cancel: None, timers: Timers::default() }
 }
 
 /// A relay between two in-memory streams, as a task; the test holds the far ends.
@@ -24,7 +24,7 @@ struct World {
 
 fn world(buffer: usize) -> World {
     let sessions = Arc::new(Sessions::default());
-    let registration = sessions.register(&trail(), identity("alice"), None).unwrap();
+    let registration = sessions.register(newcomer()).unwrap();
     let (client, near_client) = duplex(buffer);
     let (backend, near_backend) = duplex(buffer);
     let mut relay = Relay::new(near_client, near_backend, Arc::clone(registration.session()), Vec::new(), b"");
@@ -188,7 +188,7 @@ impl AsyncWrite for Vanished {
 
 async fn vanished(asked: &'static [u8]) -> Finish {
     let sessions = Arc::new(Sessions::default());
-    let registration = sessions.register(&trail(), identity("alice"), None).unwrap();
+    let registration = sessions.register(newcomer()).unwrap();
     let (mut backend, near) = duplex(1024);
     let relay = Relay::new(Vanished(Some(asked)), near, Arc::clone(registration.session()), Vec::new(), b"");
     let relay = tokio::spawn(relay);

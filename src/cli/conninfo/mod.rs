@@ -1,0 +1,159 @@
+//! `postern conninfo`: how a user connects through the Postern that a configuration describes.
+
+mod format;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+pub(super) use format::{Connection, Format};
+
+use super::{ConfigFile, Exit};
+use crate::config;
+use crate::identity::{AlternativeName, Certificate};
+use crate::pki::{ClientName, Folder, Purpose, show};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The role to connect as
+    #[arg(short = 'U', long, value_name = "ROLE")]
+    user: String,
+    /// The database to connect to
+    #[arg(short, long, value_name = "NAME", default_value = "postgres")]
+    database: String,
+    /// How to write it down
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// What clients connect to [default: the first name in the server's certificate, else localhost]
+    #[arg(long)]
+    host: Option<String>,
+    /// The user's certificate [default: as `postern pki client` names it, beside tls.ssl_ca_file]
+    #[arg(long, value_name = "FILE")]
+    sslcert: Option<String>,
+    /// The user's private key [default: as `postern pki client` names it, beside tls.ssl_ca_file]
+    #[arg(long, value_name = "FILE")]
+    sslkey: Option<String>,
+    /// The CA of the server's certificate; `system` for the system's own [default: server-ca.crt beside tls.ssl_ca_file]
+    #[arg(long, value_name = "FILE")]
+    sslrootcert: Option<String>,
+}
+
+pub(super) fn run(arguments: Arguments) -> Exit {
+    let path = arguments.config.clone().path();
+    let loaded = match config::load(&path) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return Exit::Config;
+        }
+    };
+    let tls = &loaded.settings.live.tls;
+    let server = first_certificate(&tls.ssl_cert_file);
+    let folder = Folder::new(tls.ssl_ca_file.parent().unwrap_or(Path::new("")));
+    let listen = loaded.settings.boot.listen.first().copied();
+    let connection = match arguments.connection(&folder, server.as_ref(), listen) {
+        Ok(connection) => connection,
+        Err(fault) => {
+            eprintln!("postern: {fault}");
+            return Exit::Failed;
+        }
+    };
+    match connection.render(arguments.format) {
+        Ok(text) => {
+            println!("{text}");
+            advise(&connection, arguments.format, &folder);
+            Exit::Done
+        }
+        Err(fault) => {
+            eprintln!("postern: {fault}");
+            Exit::Failed
+        }
+    }
+}
+
+impl Arguments {
+    fn connection(&self, folder: &Folder, server: Option<&Certificate>, listen: Option<SocketAddr>) -> Result<Connection, String> {
+        let name = ClientName::parse(&self.user).map_err(|error| format!("--user: {error}"))?;
+        let given = |option: &Option<String>, otherwise: PathBuf| match option {
+            Some(path) => absolute(Path::new(path)),
+            None => absolute(&otherwise),
+        };
+        Ok(Connection {
+            host: self.host.clone().unwrap_or_else(|| server.and_then(host_of).unwrap_or_else(|| "localhost".to_owned())),
+            port: listen.map_or(5432, |address| address.port()),
+            user: self.user.clone(),
+            database: self.database.clone(),
+            sslrootcert: match self.sslrootcert.as_deref() {
+                // libpq 16 and newer: no file, but what the system trusts.
+                Some("system") => "system".to_owned(),
+                _ => given(&self.sslrootcert, folder.authority_certificate(Purpose::Server))?,
+            },
+            sslcert: given(&self.sslcert, folder.client_certificate(&name))?,
+            sslkey: given(&self.sslkey, folder.client_key(&name))?,
+        })
+    }
+}
+
+/// What people must know beside the line itself: on standard error, so that the line can be piped.
+fn advise(connection: &Connection, format: Format, folder: &Folder) {
+    match format {
+        Format::Service => eprintln!("# for ~/.pg_service.conf; then: psql service={}", connection.service_name()),
+        Format::Jdbc if connection.jdbc_key() != connection.sslkey => {
+            eprintln!("# pgjdbc reads the key as PKCS#8 in DER; once, where the key is:");
+            eprintln!("# {}", pk8_command(connection));
+        }
+        Format::Jdbc | Format::Uri | Format::Keywords => {}
+    }
+    let missing = |file: &str| file != "system" && !Path::new(file).exists();
+    let folder = folder.path().display();
+    if let Some(file) = [&connection.sslcert, &connection.sslkey].into_iter().find(|file| missing(file)) {
+        eprintln!(
+            "# there is no {file} here: make it with `postern pki client {folder} --cn ROLE`, or name yours with --sslcert and --sslkey"
+        );
+    }
+    if missing(&connection.sslrootcert) {
+        let file = &connection.sslrootcert;
+        eprintln!("# there is no {file} here: name the CA of the server's certificate with --sslrootcert, or `system` for a public one");
+    }
+}
+
+/// The command that makes pgjdbc's form of the key, readable by its owner alone.
+pub(super) fn pk8_command(connection: &Connection) -> String {
+    let shell = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    format!(
+        "(umask 077; openssl pkcs8 -topk8 -inform PEM -outform DER -nocrypt -in {} -out {})",
+        shell(&connection.sslkey),
+        shell(&connection.jdbc_key())
+    )
+}
+
+/// The first certificate of a file, if there is one that can be read.
+pub(super) fn first_certificate(file: &Path) -> Option<Certificate> {
+    show::read(file).ok()?.into_iter().find_map(|block| match block {
+        show::Block::Certificate(Ok(certificate)) => Some(*certificate),
+        show::Block::Certificate(Err(_)) | show::Block::Crl(_) | show::Block::Key { .. } | show::Block::Other(_) => None,
+    })
+}
+
+/// The first name that a client can write after `host=`: a DNS name, or an address. Where there is no subjectAltName libpq
+/// looks at the CN.
+pub(super) fn host_of(server: &Certificate) -> Option<String> {
+    let names = server.portrait().ok()?.alternative_names;
+    let dns = |name: &AlternativeName| if let AlternativeName::Dns(name) = name { Some(name.clone()) } else { None };
+    let address = |name: &AlternativeName| if let AlternativeName::Address(address) = name { Some(address.to_string()) } else { None };
+    let first_name = names.iter().filter_map(dns).find(|name| !name.starts_with('*'));
+    let common_name = || if names.is_empty() { server.subject().common_name().ok().map(|name| name.as_str().to_owned()) } else { None };
+    first_name.or_else(|| names.iter().find_map(address)).or_else(common_name)
+}
+
+/// A path that means the same from every folder.
+pub(super) fn absolute(path: &Path) -> Result<String, String> {
+    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    absolute.into_os_string().into_string().map_err(|path| format!("{} is not UTF-8, which no connection string can hold", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! A panic ends the connection it happened in, never the daemon.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::SessionError;
+
+/// What `step` gives; a panic in it is a fault of this login alone, and its client can still be told.
+///
+/// # Errors
+/// [`SessionError::Internal`]
+pub(super) fn guarded<T>(step: impl FnOnce() -> T) -> Result<T, SessionError> {
+    // What the step could leave half-changed is dropped with the connection.
+    catch_unwind(AssertUnwindSafe(step)).map_err(|_| SessionError::Internal)
+}
+
+/// One poll of a future; a panic in it is an error, and the future must not be polled again.
+pub(super) fn poll_guarded<F: Future + Unpin>(future: &mut F, cx: &mut Context<'_>) -> Poll<Result<F::Output, SessionError>> {
+    match guarded(|| Pin::new(&mut *future).poll(cx)) {
+        Ok(poll) => poll.map(Ok),
+        Err(error) => Poll::Ready(Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_own_connection() {
+        let mut sound = Box::pin(async { 7 });
+        assert!(matches!(poll_fn(|cx| poll_guarded(&mut sound, cx)).await, Ok(7)));
+        let mut faulty = Box::pin(async { panic!("on purpose") });
+        let outcome: Result<(), _> = poll_fn(|cx| poll_guarded(&mut faulty, cx)).await;
+        assert!(matches!(outcome, Err(SessionError::Internal)));
+    }
+}
