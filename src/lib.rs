@@ -15,7 +15,8 @@
 //! | 7 | [`session`] | one connection, from accept to its record |
 //! | 6 | [`snapshot`] | settings and what their files held, immutable |
 //! | 5 | [`config`] | YAML to settings |
-//! | 4 | [`tls`], [`backend`], [`observe`], [`os`], [`pki`] | one external world each: rustls, PostgreSQL, sinks, the system, rcgen |
+//! | 4 | [`tls`], [`backend`], [`observe`], [`pki`] | one external world each: rustls, PostgreSQL, sinks, rcgen |
+//! | | [`os`] | the system's answers, for floor 4 and those above |
 //! | 3 | [`error`] | why, and what each reader is told |
 //! | 2 | [`policy`] | may this identity do this |
 //! | 1 | [`identity`] | a verified certificate's names |

@@ -2,11 +2,14 @@
 
 mod process;
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, Uid};
@@ -34,6 +37,14 @@ pub fn user(name: &str) -> io::Result<Option<User>> {
 /// Whom this process acts as.
 pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
+}
+
+/// Opens a file for reading, without waiting for anybody at the other end if it is a pipe.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 
 /// Tells one process. That it is gone already is no error.
@@ -153,6 +164,12 @@ mod tests {
     #[test]
     fn the_kernels_table_can_be_read() {
         assert!(unheard_connections().is_ok());
+    }
+
+    #[test]
+    fn what_we_create_belongs_to_the_uid_that_we_act_as() {
+        use std::os::unix::fs::MetadataExt as _;
+        assert_eq!(tempfile::tempfile().unwrap().metadata().unwrap().uid(), effective_uid());
     }
 
     #[test]

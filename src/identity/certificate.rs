@@ -1,16 +1,20 @@
 //! An X.509 certificate, read once and kept in the parts that trust, policy and audit ask for (RFC 5280 section 4.1).
 //!
-//! Reading decides nothing about trust: whether anybody vouches for it is found out in `tls/`.
+//! x509-parser reads it. Reading decides nothing about trust: whether anybody vouches for it is found out in `tls/`.
 
 use std::fmt;
 
+use x509_parser::certificate::{TbsCertificate, X509CertificateParser};
+use x509_parser::error::X509Error;
+use x509_parser::nom::{self, Parser as _};
+use x509_parser::x509::X509Version;
+
 use crate::crypto::Sha256;
 
-use super::der::{Malformed, Reader, integer, only, small, tag, whole_octets};
-use super::extensions::Extensions;
+use super::der::{Malformed, Reader, only, tag, whole_octets};
+use super::extensions::{Extensions, MAX_EXTENSIONS};
 use super::name::Name;
 use super::public_key::PublicKey;
-use super::time::time;
 
 /// The version of a certificate's syntax. v2 is refused: nobody makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub enum CertificateError {
     Version,
     /// The signature's algorithm inside the signed part differs from the one outside.
     AlgorithmMismatch,
-    /// The subject or the issuer is longer than 8 KiB.
+    /// The subject or the issuer is longer than 8 KiB, or another field that is never as long.
     NameTooLong,
 }
 
@@ -63,40 +67,30 @@ pub(crate) struct Signed {
 impl Certificate {
     /// Reads the certificate that `der` is, from its first byte to its last.
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
-        let (tbs, signed) = Signed::split(der)?;
-        let mut fields = Reader::new(tbs);
-        let version = version(&mut fields)?;
-        let serial = integer(&fields.expect(tag::INTEGER, "there is no serial number")?)?;
-        if fields.expect(tag::SEQUENCE, "there is no signature algorithm")?.content != &*signed.algorithm {
+        let (content, signed) = Signed::split(der)?;
+        within_limits(content)?;
+        // Extensions are read one by one, and only those that matter: what x509-parser cannot read, it would leave out.
+        let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
+        let (_, read) = parser.parse(der).map_err(|error| Malformed(unreadable(&error)))?;
+        let tbs = &read.tbs_certificate;
+        if tbs.as_ref() != &*signed.message {
+            return Err(CertificateError::Malformed("bytes follow its last field"));
+        }
+        if tbs.signature != read.signature_algorithm {
             return Err(CertificateError::AlgorithmMismatch);
         }
-        let issuer = name(&mut fields, "there is no issuer")?;
-        let mut validity = fields.expect(tag::SEQUENCE, "there is no validity")?.inside();
-        let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
-        validity.end()?;
-        let subject = name(&mut fields, "there is no subject")?;
-        let public_key = fields.expect(tag::SEQUENCE, "there is no public key")?.encoded;
-        PublicKey::parse(public_key)?;
-        let extensions = match version {
-            Version::V1 => Extensions::default(),
-            Version::V3 => {
-                // issuerUniqueID and subjectUniqueID: nobody uses them, and they say nothing here.
-                fields.optional(tag::context(1))?;
-                fields.optional(tag::context(2))?;
-                let extensions = fields.optional(tag::context_constructed(3))?;
-                extensions.map(|element| Extensions::parse(element.content)).transpose()?.unwrap_or_default()
-            }
-        };
-        fields.end()?;
+        let version = version(tbs, content)?;
+        let (issuer, subject) = (Name::parse(tbs.issuer.as_raw())?, Name::parse(tbs.subject.as_raw())?);
+        PublicKey::parse(tbs.subject_pki.raw)?;
         Ok(Self {
             version,
-            serial: serial.into(),
+            serial: serial(tbs.raw_serial())?.into(),
             issuer: issuer.as_der().into(),
             subject: subject.as_der().into(),
-            not_before,
-            not_after,
-            public_key: public_key.into(),
-            extensions,
+            not_before: tbs.validity.not_before.timestamp(),
+            not_after: tbs.validity.not_after.timestamp(),
+            public_key: tbs.subject_pki.raw.into(),
+            extensions: Extensions::read(tbs.extensions())?,
             sha256: Sha256::of(der),
             signed,
         })
@@ -175,6 +169,7 @@ impl Certificate {
 
 impl Signed {
     /// Splits `SEQUENCE { signed part, AlgorithmIdentifier, BIT STRING }`, and gives the contents of the signed part as well.
+    /// No signature covers this frame, so it is taken in its one DER form: who sends a certificate cannot change its digest.
     pub(super) fn split(der: &[u8]) -> Result<(&[u8], Self), Malformed> {
         let mut outer = only(der, tag::SEQUENCE, "it is not a SEQUENCE")?.inside();
         let message = outer.expect(tag::SEQUENCE, "its signed part is not a SEQUENCE")?;
@@ -182,6 +177,17 @@ impl Signed {
         let signature = whole_octets(&outer.expect(tag::BIT_STRING, "its signature is not a BIT STRING")?)?;
         outer.end()?;
         Ok((message.content, Self { message: message.encoded.into(), algorithm: algorithm.into(), signature: signature.into() }))
+    }
+}
+
+/// The two's complement octets of a serial number: at least one, and not one more than needed (X.690 8.3.2), so that a CRL and a
+/// certificate write the same number in the same way.
+pub(super) fn serial(octets: &[u8]) -> Result<&[u8], Malformed> {
+    match octets {
+        [] => Err(Malformed("a serial number is empty")),
+        [0x00, second, ..] if second & 0x80 == 0 => Err(Malformed("a serial number is padded")),
+        [0xff, second, ..] if second & 0x80 != 0 => Err(Malformed("a serial number is padded")),
+        octets => Ok(octets),
     }
 }
 
@@ -216,26 +222,68 @@ impl fmt::Display for CertificateError {
             Self::Malformed(what) => write!(f, "it is not the DER of an X.509 certificate: {what}"),
             Self::Version => write!(f, "it is neither an X.509 v1 nor a v3 certificate"),
             Self::AlgorithmMismatch => write!(f, "its two signature algorithms differ"),
-            Self::NameTooLong => write!(f, "its subject or issuer is longer than {MAX_NAME} bytes"),
+            Self::NameTooLong => write!(f, "its subject, its issuer or its public key is longer than {MAX_NAME} bytes"),
         }
     }
 }
 
-/// The version field: absent means v1, and DER does not write what is the default.
-fn version(fields: &mut Reader<'_>) -> Result<Version, CertificateError> {
-    let Some(explicit) = fields.optional(tag::context_constructed(0))? else { return Ok(Version::V1) };
-    match small(&only(explicit.content, tag::INTEGER, "its version is not a number")?)? {
-        2 => Ok(Version::V3),
+/// That x509-parser, which allocates for each attribute of a name and for each extension, has few of them to read: whoever connects
+/// chooses what stands there. `content` are the fields of a TBSCertificate.
+fn within_limits(content: &[u8]) -> Result<(), CertificateError> {
+    let mut fields = Reader::new(content);
+    while !fields.is_empty() {
+        let field = fields.element()?;
+        if field.tag != tag::context_constructed(3) {
+            if field.encoded.len() > MAX_NAME {
+                return Err(CertificateError::NameTooLong);
+            }
+            continue;
+        }
+        let mut extensions = only(field.content, tag::SEQUENCE, "the extensions are not a SEQUENCE")?.inside();
+        for _ in 0..MAX_EXTENSIONS {
+            if !extensions.is_empty() {
+                extensions.element()?;
+            }
+        }
+        if !extensions.is_empty() {
+            return Err(CertificateError::Malformed("there are more than 64 extensions"));
+        }
+    }
+    Ok(())
+}
+
+/// The version of `tbs`, whose contents are `content`. v1 is what stands there if nothing else does: DER does not write a default,
+/// and there is nothing in v1 behind the public key.
+fn version(tbs: &TbsCertificate<'_>, content: &[u8]) -> Result<Version, CertificateError> {
+    match tbs.version {
+        X509Version::V3 => Ok(Version::V3),
+        X509Version::V1 if content.first() != Some(&tag::context_constructed(0)) => {
+            if tbs.extensions().is_empty() && tbs.issuer_uid.is_none() && tbs.subject_uid.is_none() {
+                Ok(Version::V1)
+            } else {
+                Err(CertificateError::Malformed("a v1 certificate has fields of v3"))
+            }
+        }
         _ => Err(CertificateError::Version),
     }
 }
 
-fn name<'a>(fields: &mut Reader<'a>, otherwise: &'static str) -> Result<Name<'a>, CertificateError> {
-    let encoded = fields.expect(tag::SEQUENCE, otherwise)?.encoded;
-    if encoded.len() > MAX_NAME {
-        return Err(CertificateError::NameTooLong);
+/// What to say of bytes that x509-parser does not take.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the rest says nothing that helps")]
+fn unreadable(error: &nom::Err<X509Error>) -> &'static str {
+    match error {
+        nom::Err::Incomplete(_) => "it ends in the middle of a field",
+        nom::Err::Error(error) | nom::Err::Failure(error) => match error {
+            X509Error::InvalidVersion => "its version cannot be read",
+            X509Error::InvalidSerial => "its serial number cannot be read",
+            X509Error::InvalidAlgorithmIdentifier => "its signature algorithm cannot be read",
+            X509Error::InvalidX509Name => "its subject or issuer cannot be read",
+            X509Error::InvalidDate => "its validity cannot be read",
+            X509Error::InvalidSPKI => "its public key cannot be read",
+            X509Error::InvalidExtensions => "its extensions cannot be read",
+            _ => "a field cannot be read",
+        },
     }
-    Ok(Name::parse(encoded)?)
 }
 
 /// The longest name in DER, in bytes. A session keeps its names as text, at most three times as long, and an audit line

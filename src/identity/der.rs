@@ -1,17 +1,23 @@
-//! A reader of DER (ITU-T X.690), as strict as the standard: definite, minimal lengths; no tag above 30; nothing left over.
+//! Cuts DER (ITU-T X.690) into its elements, each whole: asn1-rs, which x509-parser is made of, finds where one ends; a length that
+//! is longer than it need be and a tag above 30, which asn1-rs takes, are refused here.
 //!
-//! Certificates and CRLs are read with this and not with x509-parser, which ignores what follows the last known field of a
-//! SEQUENCE, takes BER where X.509 says DER, keeps no AlgorithmIdentifier's bytes, and allocates for each entry of a CRL.
-//! What is signed and what is read must be the same bytes. The unit tests compare the two parsers.
+//! x509-parser reads certificates, dates, extensions and the entries of CRLs. It is left to this where reading more than DER, or less
+//! than everything, would matter:
+//! - the frame around what is signed, and how much is in it, before x509-parser allocates for it: no signature covers the frame;
+//! - names: x509-parser ends a name before the first attribute that it cannot read, where another common name may stand, takes `[12]`
+//!   for a UTF8String and an OCTET STRING for an attribute's type, and nobody but us looks into a subject;
+//! - the fields of a CRL: x509-parser's own type for all of it keeps every entry (`crl.rs`);
+//! - distribution points: x509-parser takes an optional part that it cannot read for absent, and a CRL of a few certificates for one
+//!   of all.
 
-/// Tags of the universal class that X.509 uses (X.680, table 1), with the constructed bit where it belongs.
+use x509_parser::asn1_rs::{Any, FromDer};
+use x509_parser::error::X509Error;
+
+/// Identifier octets of the types that are asked for (X.680, table 1), with the constructed bit where it belongs.
 pub(super) mod tag {
-    pub(in crate::identity) const BOOLEAN: u8 = 0x01;
     pub(in crate::identity) const INTEGER: u8 = 0x02;
     pub(in crate::identity) const BIT_STRING: u8 = 0x03;
-    pub(in crate::identity) const OCTET_STRING: u8 = 0x04;
     pub(in crate::identity) const OBJECT_IDENTIFIER: u8 = 0x06;
-    pub(in crate::identity) const ENUMERATED: u8 = 0x0a;
     pub(in crate::identity) const UTF8_STRING: u8 = 0x0c;
     pub(in crate::identity) const NUMERIC_STRING: u8 = 0x12;
     pub(in crate::identity) const PRINTABLE_STRING: u8 = 0x13;
@@ -68,24 +74,18 @@ impl<'a> Reader<'a> {
     /// The next element, whatever it is. Each call takes at least two bytes or fails.
     pub(super) fn element(&mut self) -> Result<Element<'a>, Malformed> {
         let whole = self.rest;
-        let (&tag, after_tag) = whole.split_first().ok_or(Malformed("it ends where an element is expected"))?;
-        if tag & 0x1f == 0x1f {
-            return Err(Malformed("it has a tag above 30"));
+        let (rest, any) = Any::from_der(whole).map_err(|_| Malformed("it ends in the middle of an element, or is not DER"))?;
+        let encoded = whole.get(..whole.len().saturating_sub(rest.len())).unwrap_or(whole);
+        if encoded.len() != encoded_len(any.data.len()) {
+            return Err(Malformed("it has a tag above 30, or a length that is longer than it need be"));
         }
-        let (length, content_and_rest) = length(after_tag)?;
-        let (content, rest) = content_and_rest.split_at_checked(length).ok_or(Malformed("it ends in the middle of an element"))?;
-        let taken = whole.len().saturating_sub(rest.len());
-        let encoded = whole.get(..taken).unwrap_or(whole);
         self.rest = rest;
-        Ok(Element { tag, content, encoded })
+        Ok(Element { tag: encoded.first().copied().unwrap_or(0), content: any.data, encoded })
     }
 
     /// The next element, which must have the tag `tag`; `otherwise` says what is wrong when it has another or there is none.
     pub(super) fn expect(&mut self, tag: u8, otherwise: &'static str) -> Result<Element<'a>, Malformed> {
-        match self.rest.first() {
-            Some(&found) if found == tag => self.element(),
-            _ => Err(Malformed(otherwise)),
-        }
+        self.optional(tag)?.ok_or(Malformed(otherwise))
     }
 
     /// The next element if it has the tag `tag`; else nothing is taken.
@@ -117,44 +117,12 @@ pub(super) fn only<'a>(bytes: &'a [u8], tag: u8, otherwise: &'static str) -> Res
     Ok(element)
 }
 
-/// The value of a BOOLEAN (X.690 11.1: 0xff or 0x00).
-pub(super) fn boolean(element: &Element<'_>) -> Result<bool, Malformed> {
-    match element.content {
-        [0x00] => Ok(false),
-        [0xff] => Ok(true),
-        _ => Err(Malformed("a BOOLEAN is neither TRUE nor FALSE")),
+/// The value that x509-parser reads from `bytes`, which must be all of them; `otherwise` says what is wrong when it cannot.
+pub(super) fn whole<'a, T: FromDer<'a, X509Error>>(bytes: &'a [u8], otherwise: &'static str) -> Result<T, Malformed> {
+    match T::from_der(bytes) {
+        Ok(([], value)) => Ok(value),
+        Ok(_) | Err(_) => Err(Malformed(otherwise)),
     }
-}
-
-/// The two's complement octets of an INTEGER: at least one, and not one more than needed (X.690 8.3.2).
-pub(super) fn integer<'a>(element: &Element<'a>) -> Result<&'a [u8], Malformed> {
-    match element.content {
-        [] => Err(Malformed("an INTEGER is empty")),
-        [0x00, second, ..] if second & 0x80 == 0 => Err(Malformed("an INTEGER is padded")),
-        [0xff, second, ..] if second & 0x80 != 0 => Err(Malformed("an INTEGER is padded")),
-        octets => Ok(octets),
-    }
-}
-
-/// The value of an INTEGER or ENUMERATED that must be between 0 and 2^31 - 1.
-pub(super) fn small(element: &Element<'_>) -> Result<u32, Malformed> {
-    let octets = integer(element)?;
-    if octets.len() > 4 || octets.first().is_some_and(|first| first & 0x80 != 0) {
-        return Err(Malformed("a number is negative or too large"));
-    }
-    Ok(octets.iter().fold(0, |value, octet| (value << 8) | u32::from(*octet)))
-}
-
-/// The contents of an OBJECT IDENTIFIER: at least one octet, each arc complete and without padding (X.690 8.19).
-pub(super) fn object_identifier<'a>(element: &Element<'a>) -> Result<&'a [u8], Malformed> {
-    let mut starts = true;
-    for octet in element.content {
-        if starts && *octet == 0x80 {
-            return Err(Malformed("an OBJECT IDENTIFIER is padded"));
-        }
-        starts = octet & 0x80 == 0;
-    }
-    if starts && !element.content.is_empty() { Ok(element.content) } else { Err(Malformed("an OBJECT IDENTIFIER is incomplete")) }
 }
 
 /// The octets of a BIT STRING whose bits fill whole octets: keys and signatures.
@@ -165,30 +133,27 @@ pub(super) fn whole_octets<'a>(element: &Element<'a>) -> Result<&'a [u8], Malfor
     }
 }
 
-/// The first sixteen bits of a BIT STRING of named bits: bit 0 is the most significant.
-pub(super) fn named_bits(content: &[u8]) -> Result<u16, Malformed> {
-    let (&unused, octets) = content.split_first().ok_or(Malformed("a BIT STRING is empty"))?;
-    if unused > 7 || (unused > 0 && octets.is_empty()) {
-        return Err(Malformed("a BIT STRING has more unused bits than bits"));
+/// The contents of an OBJECT IDENTIFIER: at least one octet, each arc complete and without padding (X.690 8.19).
+pub(super) fn object_identifier<'a>(element: &Element<'a>) -> Result<&'a [u8], Malformed> {
+    let complete = element.content.last().is_some_and(|last| last & 0x80 == 0);
+    let mut arcs = element.content.split_inclusive(|octet| octet & 0x80 == 0);
+    if complete && arcs.all(|arc| arc.first() != Some(&0x80)) {
+        Ok(element.content)
+    } else {
+        Err(Malformed("an OBJECT IDENTIFIER is padded or incomplete"))
     }
-    let at = |index: usize| u16::from(octets.get(index).copied().unwrap_or(0));
-    Ok((at(0) << 8) | at(1))
 }
 
-/// The length that `bytes` start with, and what follows it.
-fn length(bytes: &[u8]) -> Result<(usize, &[u8]), Malformed> {
-    let (&first, rest) = bytes.split_first().ok_or(Malformed("it ends where a length is expected"))?;
-    let octets = match first {
-        0x00..=0x7f => return Ok((usize::from(first), rest)),
-        0x81..=0x84 => usize::from(first & 0x7f),
-        _ => return Err(Malformed("a length is indefinite or above 4 GiB")),
+/// How many bytes an element with this much content takes in DER, its tag being one of them.
+fn encoded_len(content: usize) -> usize {
+    let header = match content {
+        0..=0x7f => 2,
+        0x80..=0xff => 3,
+        0x100..=0xffff => 4,
+        0x1_0000..=0xff_ffff => 5,
+        _ => 6,
     };
-    let (octets, rest) = rest.split_at_checked(octets).ok_or(Malformed("it ends in the middle of a length"))?;
-    let length = octets.iter().fold(0usize, |length, octet| (length << 8) | usize::from(*octet));
-    if length < 0x80 || octets.first() == Some(&0) {
-        return Err(Malformed("a length is longer than it need be"));
-    }
-    Ok((length, rest))
+    content.saturating_add(header)
 }
 
 #[cfg(test)]
@@ -213,14 +178,9 @@ mod tests {
         {
             assert!(Reader::new(bytes).element().is_err(), "{bytes:02x?}");
         }
-    }
-
-    #[test]
-    fn padded_and_negative_numbers_are_told_apart() {
-        let value = |bytes: &'static [u8]| small(&Element { tag: tag::INTEGER, content: bytes, encoded: bytes });
-        assert_eq!(value(&[0x00]), Ok(0));
-        assert_eq!(value(&[0x00, 0x80]), Ok(128));
-        assert!(value(&[0x00, 0x7f]).is_err() && value(&[0xff, 0x80]).is_err() && value(&[0x80]).is_err() && value(&[]).is_err());
+        let long = [&[4, 0x82, 0, 0x80][..], &[0; 0x80]].concat();
+        assert!(Reader::new(&long).element().is_err(), "asn1-rs takes this");
+        assert!(Reader::new(&[0x1f, 0x1f, 0]).element().is_err(), "and this");
     }
 
     proptest! {

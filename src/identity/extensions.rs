@@ -1,6 +1,8 @@
 //! The extensions of a certificate that decide what it may be used for (RFC 5280 section 4.2).
 
-use super::der::{Malformed, Reader, boolean, named_bits, object_identifier, only, small, tag};
+use x509_parser::extensions::{self as read, NSCertType, X509Extension};
+
+use super::der::{Malformed, only, tag, whole};
 
 /// What a certificate's extensions say. A v1 certificate has none and says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,30 +56,22 @@ pub struct ExtendedKeyUsage {
     pub any: bool,
 }
 
-/// One Extension, not yet understood.
-pub(super) struct Extension<'a> {
-    pub(super) oid: &'a [u8],
-    pub(super) critical: bool,
-    /// The contents of extnValue: the DER of the extension's own type.
-    pub(super) value: &'a [u8],
-}
-
 impl Extensions {
-    /// Reads the contents of `[3] EXPLICIT Extensions`.
-    pub(super) fn parse(content: &[u8]) -> Result<Self, Malformed> {
-        let mut read = Self::default();
-        each_extension(content, |extension| read.remember(&extension))?;
-        Ok(read)
+    /// Understands the extensions of a certificate.
+    pub(super) fn read(extensions: &[X509Extension<'_>]) -> Result<Self, Malformed> {
+        let mut understood = Self::default();
+        each_once(extensions, |extension| understood.remember(extension))?;
+        Ok(understood)
     }
 
-    fn remember(&mut self, extension: &Extension<'_>) -> Result<(), Malformed> {
-        match extension.oid {
+    fn remember(&mut self, extension: &X509Extension<'_>) -> Result<(), Malformed> {
+        match extension.oid.as_bytes() {
             KEY_USAGE => self.key_usage = Some(KeyUsage::parse(extension.value)?),
             BASIC_CONSTRAINTS => self.basic_constraints = Some(BasicConstraints::parse(extension.value)?),
             EXTENDED_KEY_USAGE => self.extended_key_usage = Some(ExtendedKeyUsage::parse(extension.value)?),
             NETSCAPE_CERT_TYPE => {
-                let bits = named_bits(only(extension.value, tag::BIT_STRING, "netscape-cert-type is not a BIT STRING")?.content)?;
-                self.netscape_client = Some(bits & 0x8000 != 0);
+                let usages: NSCertType = whole(extension.value, "its netscape-cert-type cannot be read")?;
+                self.netscape_client = Some(usages.ssl_client());
             }
             SUBJECT_ALT_NAME => self.subject_alt_name = true,
             NAME_CONSTRAINTS => self.name_constraints = true,
@@ -94,68 +88,49 @@ impl Extensions {
 
 impl BasicConstraints {
     fn parse(value: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = only(value, tag::SEQUENCE, "basicConstraints is not a SEQUENCE")?.inside();
-        let ca = reader.optional(tag::BOOLEAN)?.map(|element| boolean(&element)).transpose()?.unwrap_or(false);
-        let path_length = reader.optional(tag::INTEGER)?.map(|element| small(&element)).transpose()?;
-        reader.end()?;
-        Ok(Self { ca, path_length })
+        let constraints: read::BasicConstraints = whole(value, "its basicConstraints cannot be read")?;
+        Ok(Self { ca: constraints.ca, path_length: constraints.path_len_constraint })
     }
 }
 
 impl KeyUsage {
     fn parse(value: &[u8]) -> Result<Self, Malformed> {
-        let bits = named_bits(only(value, tag::BIT_STRING, "keyUsage is not a BIT STRING")?.content)?;
-        let bit = |number: u16| bits.checked_shl(u32::from(number)).is_some_and(|shifted| shifted & 0x8000 != 0);
-        Ok(Self { digital_signature: bit(0), key_agreement: bit(4), cert_sign: bit(5), crl_sign: bit(6) })
+        let usage: read::KeyUsage = whole(value, "its keyUsage cannot be read")?;
+        Ok(Self {
+            digital_signature: usage.digital_signature(),
+            key_agreement: usage.key_agreement(),
+            cert_sign: usage.key_cert_sign(),
+            crl_sign: usage.crl_sign(),
+        })
     }
 }
 
 impl ExtendedKeyUsage {
     fn parse(value: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = only(value, tag::SEQUENCE, "extendedKeyUsage is not a SEQUENCE")?.inside();
-        let mut read = Self { client_auth: false, any: false };
-        while !reader.is_empty() {
-            let purpose = object_identifier(&reader.expect(tag::OBJECT_IDENTIFIER, "extendedKeyUsage lists what is no purpose")?)?;
-            read.client_auth |= purpose == CLIENT_AUTH;
-            read.any |= purpose == ANY_EXTENDED_KEY_USAGE;
-        }
-        Ok(read)
+        let usage: read::ExtendedKeyUsage<'_> = whole(value, "its extendedKeyUsage cannot be read")?;
+        Ok(Self { client_auth: usage.client_auth, any: usage.any })
     }
 }
 
-/// Calls `each` with every Extension of `SEQUENCE OF Extension`, which `content` is. One that stands twice is an error, and
-/// so are more than `MAX_EXTENSIONS`.
-pub(super) fn each_extension<'a, E: From<Malformed>>(
-    content: &'a [u8],
-    mut each: impl FnMut(Extension<'a>) -> Result<(), E>,
+/// Calls `each` with every extension. One that stands twice is an error, and so are more than `MAX_EXTENSIONS`.
+pub(super) fn each_once<'e, 'a, E: From<Malformed>>(
+    extensions: &'e [X509Extension<'a>],
+    mut each: impl FnMut(&'e X509Extension<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut reader = only(content, tag::SEQUENCE, "the extensions are not a SEQUENCE")?.inside();
-    let mut seen: Vec<&[u8]> = Vec::new();
-    while !reader.is_empty() {
-        let extension = extension(&mut reader)?;
-        if seen.contains(&extension.oid) {
+    if extensions.len() > MAX_EXTENSIONS {
+        return Err(Malformed("there are more than 64 extensions").into());
+    }
+    for (index, extension) in extensions.iter().enumerate() {
+        if extensions.iter().take(index).any(|before| before.oid == extension.oid) {
             return Err(Malformed("an extension stands twice").into());
         }
-        if seen.len() >= MAX_EXTENSIONS {
-            return Err(Malformed("there are more than 64 extensions").into());
-        }
-        seen.push(extension.oid);
         each(extension)?;
     }
     Ok(())
 }
 
-fn extension<'a>(reader: &mut Reader<'a>) -> Result<Extension<'a>, Malformed> {
-    let mut fields = reader.expect(tag::SEQUENCE, "an extension is not a SEQUENCE")?.inside();
-    let oid = object_identifier(&fields.expect(tag::OBJECT_IDENTIFIER, "an extension has no identifier")?)?;
-    let critical = fields.optional(tag::BOOLEAN)?.map(|element| boolean(&element)).transpose()?.unwrap_or(false);
-    let value = fields.expect(tag::OCTET_STRING, "an extension has no value")?.content;
-    fields.end()?;
-    Ok(Extension { oid, critical, value })
-}
-
 /// More than any CA writes; the search for a second one is quadratic in it.
-const MAX_EXTENSIONS: usize = 64;
+pub(super) const MAX_EXTENSIONS: usize = 64;
 
 /// Contents of the OBJECT IDENTIFIERs, id-ce being 2.5.29.
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
@@ -168,8 +143,5 @@ const POLICY_MAPPINGS: &[u8] = &[0x55, 0x1d, 33];
 const POLICY_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 36];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
 const INHIBIT_ANY_POLICY: &[u8] = &[0x55, 0x1d, 54];
-const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37, 0];
-/// id-kp-clientAuth, 1.3.6.1.5.5.7.3.2.
-const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 /// netscape-cert-type, 2.16.840.1.113730.1.1.
 const NETSCAPE_CERT_TYPE: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x86, 0xf8, 0x42, 0x01, 0x01];

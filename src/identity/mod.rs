@@ -1,8 +1,8 @@
 //! Who a client is: the names, dates and digests of the certificate that its handshake proved.
 //!
-//! Nothing here judges trust, reads a file or knows the time. A `ClientIdentity` can only be made from a `VerifiedChain`,
-//! and only `tls/` makes one of those, after the chain was verified: there is no identity on any failure's path
-//! (CVE-2015-6817), and none from anything but the live handshake.
+//! x509-parser reads the certificates, and is used nowhere else. Nothing here judges trust, reads a file or knows the time. A
+//! `ClientIdentity` can only be made from a `VerifiedChain`, and only `tls/` makes one of those, after the chain was verified: there
+//! is no identity on any failure's path (CVE-2015-6817), and none from anything but the live handshake.
 
 mod attributes;
 mod certificate;
@@ -14,7 +14,6 @@ mod portrait;
 mod public_key;
 #[cfg(test)]
 pub(crate) mod testing;
-mod time;
 
 use std::fmt;
 use std::sync::Arc;

@@ -2,9 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use x509_parser::certificate::TbsCertificateParser;
+use x509_parser::extensions as read;
+use x509_parser::extensions::{AuthorityKeyIdentifier, GeneralName, KeyIdentifier, SubjectAlternativeName, X509Extension};
+use x509_parser::nom::Parser as _;
+
 use super::certificate::Certificate;
-use super::der::{Malformed, Reader, named_bits, object_identifier, only, tag};
-use super::extensions::each_extension;
+use super::der::{Malformed, Reader, tag, whole};
+use super::extensions::each_once;
 use super::name::{Name, dotted};
 
 /// What a certificate's extensions say, in words. Empty for v1.
@@ -74,46 +79,35 @@ impl Certificate {
 }
 
 impl Portrait {
-    /// Reads the DER of a tbsCertificate whose structure was checked before.
+    /// Reads the DER of a tbsCertificate that was read before.
     fn read(&mut self, tbs: &[u8]) -> Result<(), Malformed> {
-        let mut fields = only(tbs, tag::SEQUENCE, "its signed part is not a SEQUENCE")?.inside();
-        while !fields.is_empty() {
-            let field = fields.element()?;
-            if field.tag == tag::context_constructed(3) {
-                each_extension(field.content, |extension| self.extension(extension.oid, extension.value))?;
-            }
-        }
-        Ok(())
+        let mut parser = TbsCertificateParser::new().with_deep_parse_extensions(false);
+        let (_, tbs) = parser.parse(tbs).map_err(|_| Malformed("its signed part cannot be read"))?;
+        each_once(tbs.extensions(), |extension| self.extension(extension))
     }
 
-    fn extension(&mut self, oid: &[u8], value: &[u8]) -> Result<(), Malformed> {
-        match oid {
+    fn extension(&mut self, extension: &X509Extension<'_>) -> Result<(), Malformed> {
+        let value = extension.value;
+        match extension.oid.as_bytes() {
             [0x55, 0x1d, 14] => {
-                let identifier = only(value, tag::OCTET_STRING, "subjectKeyIdentifier is not an OCTET STRING")?;
-                self.subject_key_identifier = Some(identifier.content.into());
+                let KeyIdentifier(identifier) = whole(value, "its subjectKeyIdentifier cannot be read")?;
+                self.subject_key_identifier = Some(identifier.into());
             }
             [0x55, 0x1d, 15] => {
-                let bits = named_bits(only(value, tag::BIT_STRING, "keyUsage is not a BIT STRING")?.content)?;
-                let set = KEY_USAGES.iter().enumerate().filter(|(bit, _)| bits & (0x8000u16 >> bit) != 0);
+                let usage: read::KeyUsage = whole(value, "its keyUsage cannot be read")?;
+                let set = KEY_USAGES.iter().enumerate().filter(|(bit, _)| usage.flags & (1 << bit) != 0);
                 self.key_usage = Some(set.map(|(_, name)| *name).collect());
             }
             [0x55, 0x1d, 17] => {
-                let mut names = only(value, tag::SEQUENCE, "subjectAltName is not a SEQUENCE")?.inside();
-                while !names.is_empty() {
-                    let name = names.element()?;
-                    self.alternative_names.push(AlternativeName::of(name.tag, name.content));
-                }
+                let names: SubjectAlternativeName<'_> = whole(value, "its subjectAltName cannot be read")?;
+                self.alternative_names = names.general_names.iter().map(AlternativeName::of).collect();
             }
             [0x55, 0x1d, 35] => {
-                let mut fields = only(value, tag::SEQUENCE, "authorityKeyIdentifier is not a SEQUENCE")?.inside();
-                self.authority_key_identifier = fields.optional(tag::context(0))?.map(|identifier| identifier.content.into());
+                let authority: AuthorityKeyIdentifier<'_> = whole(value, "its authorityKeyIdentifier cannot be read")?;
+                self.authority_key_identifier = authority.key_identifier.map(|KeyIdentifier(identifier)| identifier.into());
             }
             [0x55, 0x1d, 37] => {
-                let mut purposes = only(value, tag::SEQUENCE, "extendedKeyUsage is not a SEQUENCE")?.inside();
-                let words = self.extended_key_usage.get_or_insert_default();
-                while !purposes.is_empty() {
-                    words.push(named(PURPOSES, object_identifier(&purposes.element()?)?));
-                }
+                self.extended_key_usage = Some(purposes(&whole(value, "its extendedKeyUsage cannot be read")?));
             }
             _ => {}
         }
@@ -122,17 +116,41 @@ impl Portrait {
 }
 
 impl AlternativeName {
-    fn of(kind: u8, content: &[u8]) -> Self {
-        let text = || content.escape_ascii().to_string();
-        match kind {
-            0x81 => Self::Email(text()),
-            0x82 => Self::Dns(text()),
-            0x86 => Self::Uri(text()),
-            0x87 => address(content).map_or(Self::Other, Self::Address),
-            0xa4 => Name::parse(content).map_or(Self::Other, |name| Self::Directory(name.rfc2253())),
-            _ => Self::Other,
+    fn of(name: &GeneralName<'_>) -> Self {
+        let text = |text: &[u8]| text.escape_ascii().to_string();
+        match name {
+            GeneralName::RFC822Name(name) => Self::Email(text(name.as_bytes())),
+            GeneralName::DNSName(name) => Self::Dns(text(name.as_bytes())),
+            GeneralName::URI(name) => Self::Uri(text(name.as_bytes())),
+            GeneralName::IPAddress(octets) => address(octets).map_or(Self::Other, Self::Address),
+            GeneralName::DirectoryName(name) => Name::parse(name.as_raw()).map_or(Self::Other, |name| Self::Directory(name.rfc2253())),
+            // What is not UTF-8, although it is to be ASCII.
+            GeneralName::Invalid(tag, octets) => match tag.0 {
+                1 => Self::Email(text(octets)),
+                2 => Self::Dns(text(octets)),
+                6 => Self::Uri(text(octets)),
+                _ => Self::Other,
+            },
+            GeneralName::OtherName(..) | GeneralName::X400Address(_) | GeneralName::EDIPartyName(_) | GeneralName::RegisteredID(_) => {
+                Self::Other
+            }
         }
     }
+}
+
+/// The purposes that are listed (RFC 5280 section 4.2.1.12), those with a name first.
+fn purposes(listed: &read::ExtendedKeyUsage<'_>) -> Vec<String> {
+    let named = [
+        (listed.server_auth, "serverAuth"),
+        (listed.client_auth, "clientAuth"),
+        (listed.code_signing, "codeSigning"),
+        (listed.email_protection, "emailProtection"),
+        (listed.time_stamping, "timeStamping"),
+        (listed.ocsp_signing, "OCSPSigning"),
+        (listed.any, "anyExtendedKeyUsage"),
+    ];
+    let named = named.into_iter().filter(|(listed, _)| *listed).map(|(_, name)| name.to_owned());
+    named.chain(listed.other.iter().map(|purpose| dotted(purpose.as_bytes()))).collect()
 }
 
 fn address(octets: &[u8]) -> Option<IpAddr> {
@@ -165,17 +183,6 @@ const KEY_USAGES: [&str; 9] = [
     "cRLSign",
     "encipherOnly",
     "decipherOnly",
-];
-
-/// Purposes (RFC 5280 section 4.2.1.12): id-kp is 1.3.6.1.5.5.7.3.
-const PURPOSES: &[(&[u8], &str)] = &[
-    (&[0x2b, 6, 1, 5, 5, 7, 3, 1], "serverAuth"),
-    (&[0x2b, 6, 1, 5, 5, 7, 3, 2], "clientAuth"),
-    (&[0x2b, 6, 1, 5, 5, 7, 3, 3], "codeSigning"),
-    (&[0x2b, 6, 1, 5, 5, 7, 3, 4], "emailProtection"),
-    (&[0x2b, 6, 1, 5, 5, 7, 3, 8], "timeStamping"),
-    (&[0x2b, 6, 1, 5, 5, 7, 3, 9], "OCSPSigning"),
-    (&[0x55, 0x1d, 37, 0], "anyExtendedKeyUsage"),
 ];
 
 const KEY_ALGORITHMS: &[(&[u8], &str)] = &[

@@ -1,6 +1,8 @@
 //! What kind of key a certificate holds: only as much as is needed to say beforehand that nobody here can use it.
 
-use super::der::{Malformed, Reader, integer, only, tag, whole_octets};
+use x509_parser::public_key::RSAPublicKey;
+
+use super::der::{Malformed, only, tag, whole, whole_octets};
 
 /// A SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +31,13 @@ impl<'a> PublicKey<'a> {
         if !self.algorithm.starts_with(RSA_ENCRYPTION) {
             return None;
         }
-        let mut fields = only(self.octets, tag::SEQUENCE, "").ok()?.inside();
-        rsa_modulus_bits(&mut fields).ok()
+        let key: RSAPublicKey<'_> = whole(self.octets, "").ok()?;
+        // Its key_size() counts octets.
+        let modulus = key.modulus.strip_prefix(&[0]).unwrap_or(key.modulus);
+        let unused = modulus.first().map_or(0, |first| first.leading_zeros());
+        let bits = u32::try_from(modulus.len()).ok().and_then(|octets| octets.checked_mul(8)).unwrap_or(u32::MAX);
+        Some(bits.saturating_sub(unused))
     }
-}
-
-fn rsa_modulus_bits(fields: &mut Reader<'_>) -> Result<u32, Malformed> {
-    let modulus = integer(&fields.expect(tag::INTEGER, "an RSA key has no modulus")?)?;
-    let magnitude = modulus.strip_prefix(&[0]).unwrap_or(modulus);
-    let unused = magnitude.first().map_or(0, |first| first.leading_zeros());
-    let bits = u32::try_from(magnitude.len()).ok().and_then(|octets| octets.checked_mul(8)).unwrap_or(u32::MAX);
-    Ok(bits.saturating_sub(unused))
 }
 
 /// The encoded OBJECT IDENTIFIER rsaEncryption, 1.2.840.113549.1.1.1.

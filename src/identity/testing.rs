@@ -88,6 +88,14 @@ impl Maker {
         Draft::of(&self.name).authority(None).sign(&self.key, self)
     }
 
+    /// The certificate or CRL `der` with its fields changed, signed anew.
+    pub(crate) fn re_sign(&self, der: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<u8> {
+        let mut left = super::der::Reader::new(der).element().and_then(|frame| frame.inside().element()).expect("a frame").inside();
+        let mut fields: Vec<Vec<u8>> = std::iter::from_fn(|| left.element().ok()).map(|field| field.encoded.to_vec()).collect();
+        change(&mut fields);
+        self.frame(sequence(&fields))
+    }
+
     fn frame(&self, tbs: Vec<u8>) -> Vec<u8> {
         let signature = self.key.sign(&tbs).expect("a signature");
         sequence(&[tbs, element(0x30, ECDSA_SHA256), element(3, &[&[0], signature.as_slice()].concat())])

@@ -25,7 +25,7 @@ mod reply;
 mod startup;
 mod timers;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -50,7 +50,7 @@ use crate::observe::{Event, RefusalReport};
 use crate::types::PeerAddress;
 
 /// A client's connection before TLS.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
     /// Our end of it, in its canonical form; `None` where it is not TCP.
     fn local(&self) -> Option<SocketAddr>;
 
@@ -72,10 +72,15 @@ impl Transport for TcpStream {
     }
 }
 
-/// Serves one connection to its end, or until its session runs as a task of its own.
-pub async fn serve<S: Transport>(stream: S, peer: PeerAddress, door: Arc<Door>) {
-    let arrival = Box::new(Arrival::new(peer, stream.local(), Arc::clone(&door)));
-    let bare_trail = arrival.trail.clone();
+/// Serves one connection to its end, or until its session runs as a task of its own. It takes its place among those that wait at
+/// once, so that the order of the calls is the order in which they give way.
+pub fn serve<S: Transport>(stream: S, peer: PeerAddress, door: Arc<Door>) -> impl Future<Output = ()> + Send {
+    let arrival = Box::new(Arrival::new(peer, stream.local(), door));
+    serve_arrival(stream, arrival)
+}
+
+async fn serve_arrival<S: Transport>(stream: S, arrival: Box<Arrival>) {
+    let (door, bare_trail) = (Arc::clone(&arrival.door), arrival.trail.clone());
     let mut serving = Box::pin(async {
         match establish(stream, arrival).await {
             Ok(Outcome::Session(connected)) => connected.pipe(),

@@ -1,17 +1,16 @@
 //! The PEM files of `tls`: certificates, private key, CRLs. Each fault says what was found, what was expected, what to do.
 
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::Metadata;
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
-use nix::unistd::geteuid;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::identity::{Certificate, Crl};
+use crate::os;
 
 /// What is wrong with a file that `tls` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +122,7 @@ impl Source<'_> {
             }
             _ => self.fault(format!("it cannot be read: {error}")),
         };
-        let file = self.open().map_err(unreadable)?;
+        let file = os::open_at_once(self.file).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(self.fault("it is not a regular file; give the path of a PEM file"));
@@ -140,13 +139,8 @@ impl Source<'_> {
         Ok(bytes)
     }
 
-    /// Opens the file without waiting for anybody at the other end of a pipe.
-    fn open(&self) -> std::io::Result<File> {
-        OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.file)
-    }
-
     fn check_permissions(&self, metadata: &Metadata) -> Result<(), MaterialFault> {
-        forbidden_mode(metadata.mode(), metadata.uid(), geteuid().as_raw()).map_or(Ok(()), |what| Err(self.fault(what)))
+        forbidden_mode(metadata.mode(), metadata.uid(), os::effective_uid()).map_or(Ok(()), |what| Err(self.fault(what)))
     }
 }
 

@@ -46,11 +46,12 @@ impl Path<'_> {
 /// That `certificate` is valid at `now`, in seconds since 1970. Its last second is over when it begins, as in OpenSSL
 /// (X509_cmp_time).
 pub(super) fn in_force(certificate: &Certificate, now: i64) -> Result<(), Refusal> {
-    let who = shown(certificate);
     if now < certificate.not_before() {
+        let who = shown(certificate);
         return Err(Refusal::not_yet_valid(format!("{who} is valid only from {} (unix time)", certificate.not_before())));
     }
     if now >= certificate.not_after() {
+        let who = shown(certificate);
         return Err(Refusal::expired(format!("{who} was valid until {} (unix time)", certificate.not_after())));
     }
     Ok(())
@@ -58,8 +59,8 @@ pub(super) fn in_force(certificate: &Certificate, now: i64) -> Result<(), Refusa
 
 /// That the leaf may authenticate a TLS client (crypto/x509/v3_purp.c, check_purpose_ssl_client), and is no CA.
 pub(super) fn may_log_in(leaf: &Certificate) -> Result<(), Refusal> {
-    let (who, extensions) = (shown(leaf), leaf.extensions());
-    let refused = |what: &str| Err(Refusal::purpose(format!("{who} {what}")));
+    let extensions = leaf.extensions();
+    let refused = |what: &str| Err(Refusal::purpose(format!("{} {what}", shown(leaf))));
     if leaf.is_authority() {
         return refused("is a CA certificate, which cannot log in");
     }
@@ -78,8 +79,8 @@ pub(super) fn may_log_in(leaf: &Certificate) -> Result<(), Refusal> {
 /// That `authority` may issue, with the intermediates `below` between it and the leaf (v3_purp.c, check_ca; x509_vfy.c,
 /// check_extensions).
 fn may_issue(authority: &Certificate, below: &[Certificate]) -> Result<(), Refusal> {
-    let (who, extensions) = (shown(authority), authority.extensions());
-    let refused = |what: &str| Err(Refusal::no_authority(format!("{who} {what}")));
+    let extensions = authority.extensions();
+    let refused = |what: &str| Err(Refusal::no_authority(format!("{} {what}", shown(authority))));
     if extensions.key_usage.is_some_and(|usage| !usage.cert_sign) {
         return refused("may not issue: its key usage lacks keyCertSign");
     }
@@ -99,11 +100,12 @@ fn may_issue(authority: &Certificate, below: &[Certificate]) -> Result<(), Refus
     }
     if extensions.extended_key_usage.is_some_and(|usage| !usage.client_auth) {
         return Err(Refusal::purpose(format!(
-            "{who} may issue only certificates for other purposes: its extended key usage lacks clientAuth"
+            "{} may issue only certificates for other purposes: its extended key usage lacks clientAuth",
+            shown(authority)
         )));
     }
     if extensions.unknown_critical {
-        return Err(Refusal::invalid(format!("{who} has a critical extension that is not known here")));
+        return Err(Refusal::invalid(format!("{} has a critical extension that is not known here", shown(authority))));
     }
     Ok(())
 }

@@ -44,10 +44,10 @@ impl RevocationLists {
 
     /// That `certificate`, which `issuer` issued, is not revoked at `now`, in seconds since 1970.
     pub(super) fn check(&self, certificate: &Certificate, issuer: &Certificate, now: i64) -> Result<(), Refusal> {
-        let (who, by) = (shown(certificate), shown(issuer));
+        let (who, by) = (|| shown(certificate), || shown(issuer));
         let unknown = |what: String, alert| Err(Refusal::revocation_unknown(what, alert));
         if issuer.extensions().key_usage.is_some_and(|usage| !usage.crl_sign) {
-            return unknown(format!("{by} may not sign CRLs: its key usage lacks cRLSign"), Alert::CertificateUnknown);
+            return unknown(format!("{} may not sign CRLs: its key usage lacks cRLSign", by()), Alert::CertificateUnknown);
         }
         let (mut covering, mut others) = (Vec::new(), false);
         for crl in self.of(issuer.subject().as_der(), issuer.public_key()) {
@@ -55,23 +55,23 @@ impl RevocationLists {
                 Ok(true) => covering.push(crl),
                 Ok(false) => others = true,
                 Err(error) => {
-                    return unknown(format!("the CRL distribution points of {who} cannot be read: {error}"), Alert::BadCertificate);
+                    return unknown(format!("the CRL distribution points of {} cannot be read: {error}", who()), Alert::BadCertificate);
                 }
             }
         }
         let newest = newest_of_each_scope(&covering, now);
         match (covering.is_empty(), newest.is_empty()) {
             // X509_V_ERR_DIFFERENT_CRL_SCOPE, X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_CRL_NOT_YET_VALID.
-            (true, _) if others => return unknown(format!("no CRL of {by} covers {who}"), Alert::CertificateUnknown),
-            (true, _) => return unknown(format!("there is no CRL of {by}"), Alert::UnknownCa),
-            (false, true) => return unknown(format!("the CRL of {by} is not yet in force"), Alert::BadCertificate),
+            (true, _) if others => return unknown(format!("no CRL of {} covers {}", by(), who()), Alert::CertificateUnknown),
+            (true, _) => return unknown(format!("there is no CRL of {}", by()), Alert::UnknownCa),
+            (false, true) => return unknown(format!("the CRL of {} is not yet in force", by()), Alert::BadCertificate),
             (false, false) => {}
         }
         if newest.iter().all(|crl| crl.next_update().is_some_and(|next| next <= now)) {
-            return unknown(format!("the CRL of {by} has expired"), Alert::CertificateExpired);
+            return unknown(format!("the CRL of {} has expired", by()), Alert::CertificateExpired);
         }
         if newest.iter().any(|crl| crl.lists(certificate.serial())) {
-            return Err(Refusal::revoked(format!("a CRL of {by} lists {who}")));
+            return Err(Refusal::revoked(format!("a CRL of {} lists {}", by(), who())));
         }
         Ok(())
     }

@@ -147,9 +147,9 @@ impl ClientTrust {
     }
 
     fn judge_v1(&self, leaf: &Certificate, now: i64) -> Result<Vec<Link>, Refusal> {
-        let who = shown(leaf);
+        let who = || shown(leaf);
         if self.x509_v1 == X509V1::Refuse {
-            return Err(Refusal::version(format!("{who} is an X.509 v1 certificate, which tls.x509_v1 refuses")));
+            return Err(Refusal::version(format!("{} is an X.509 v1 certificate, which tls.x509_v1 refuses", who())));
         }
         let signed_by = |anchor: &&Certificate| {
             anchor.subject() == leaf.issuer() && signature::verify(leaf.signed(), anchor.public_key(), &self.algorithms) == Verdict::Good
@@ -157,13 +157,16 @@ impl ClientTrust {
         // An anchor that was renewed under its old key stands here twice; one that passes is enough.
         let judged = first_good(self.anchors().filter(signed_by).map(|anchor| {
             if anchor.extensions().name_constraints {
-                return Err(Refusal::invalid(format!("{who} is X.509 v1 under a CA with name constraints, which cannot be checked on it")));
+                return Err(Refusal::invalid(format!(
+                    "{} is X.509 v1 under a CA with name constraints, which cannot be checked on it",
+                    who()
+                )));
             }
             Path { leaf, intermediates: &[], anchor }.judge(self.lists.as_ref(), now)
         }));
         judged.unwrap_or_else(|| {
             let issuer = shortened(&leaf.issuer().rfc2253());
-            Err(Refusal::untrusted(format!("no trust anchor of tls.ssl_ca_file issued {who}, whose issuer is \"{issuer}\"")))
+            Err(Refusal::untrusted(format!("no trust anchor of tls.ssl_ca_file issued {}, whose issuer is \"{issuer}\"", who())))
         })
     }
 

@@ -44,6 +44,10 @@ fn an_entry_that_lifts_a_hold_lists_nothing() {
     let reason = |code: u8| extension(&[0x55, 0x1d, 21], false, &[0x0a, 1, code]);
     let crl = parse(&CrlDraft::of(&[]).entry(&[5], &[reason(8)]).entry(&[6], &[reason(6)])).expect("a CRL");
     assert!(!crl.lists(&[5]) && crl.lists(&[6]));
+    let twice = CrlDraft::of(&[]).entry(&[5], &[reason(1), reason(8)]);
+    assert!(parse(&twice).is_err());
+    let unreadable = extension(&[0x55, 0x1d, 21], false, &[0x0a, 1]);
+    assert!(parse(&CrlDraft::of(&[]).entry(&[5], &[unreadable])).expect("a CRL").lists(&[5]));
 }
 
 #[test]
@@ -57,6 +61,8 @@ fn a_crl_that_says_less_than_it_seems_to_is_refused() {
     assert_eq!(error(CrlDraft::of(&[]).entry(&[5], &[extension(&[0x2a, 3], true, &[5, 0])])), Some(CrlError::UnknownCritical));
     assert_eq!(error(CrlDraft::of(&[]).entry(&[5], &[extension(&[0x55, 0x1d, 29], true, &[0x30, 0])])), Some(CrlError::Indirect));
     assert!(error(CrlDraft::of(&[]).scope(&[0x81, 1, 0xff, 0x82, 1, 0xff])).is_some());
+    assert!(error(CrlDraft::of(&[]).scope(&[0x84, 1, 0x01])).is_some(), "x509-parser reads no indirectCRL here");
+    assert!(error(CrlDraft::of(&[]).scope(&element(0xa0, &[0xa0]))).is_some(), "and no distributionPoint here");
     assert!(parse(&CrlDraft::of(&[]).with(&[0x2a, 3], false, &[5, 0])).is_ok());
 }
 

@@ -74,7 +74,9 @@ fn a_common_name_that_can_be_read_in_two_ways_is_none() {
     assert_eq!(common_name(&[&[(CN, PRINTABLE, b"zo\xc3\xab")]]), Err(NameFault::Encoding("PrintableString")));
     assert_eq!(common_name(&[&[(CN, BMP, b"\0a\0b")]]), Err(NameFault::Encoding("BMPString")));
     assert_eq!(common_name(&[&[(CN, 0x14, b"alice")]]), Err(NameFault::Encoding("TeletexString")));
-    assert_eq!(common_name(&[&[(CN, 0x2c, b"\x0c\x05alice")]]), Err(NameFault::Encoding("value of another type")));
+    for class_or_form in [0x2c, 0x4c, 0x8c, 0xcc] {
+        assert_eq!(common_name(&[&[(CN, class_or_form, b"alice")]]), Err(NameFault::Encoding("value of another type")));
+    }
 }
 
 #[test]
@@ -86,7 +88,7 @@ fn a_nul_byte_in_any_attribute_is_seen() {
 }
 
 #[test]
-fn what_is_no_name_is_refused() {
+fn what_is_no_name_and_what_x509_parser_reads_in_part_is_refused() {
     let wrong = [
         vec![],
         vec![0x31, 0],
@@ -98,6 +100,11 @@ fn what_is_no_name_is_refused() {
         name(&[&[(&[0x80, 1], UTF8, b"x")]]),
         name(&[&[(&[0x55, 0x84], UTF8, b"x")]]),
         sequence(&[element(0x31, &sequence(&[element(6, CN)]))]),
+        [&[0x30, 19][..], &name(&[&[(CN, UTF8, b"a")]])[2..], &[0x31, 0x81, 4], &[0x30, 2, 5, 0]].concat(),
+        sequence(&[element(0x31, &[sequence(&[element(6, CN), element(UTF8, b"x")]), vec![5, 0]].concat())]),
+        sequence(&[element(0x31, &sequence(&[element(4, CN), element(UTF8, b"x")]))]),
+        sequence(&[element(0xb1, &sequence(&[element(6, CN), element(UTF8, b"x")]))]),
+        sequence(&[element(0x31, &sequence(&[element(6, CN), vec![0x1f, 0x81, 0x0c, 1, b'x']]))]),
         sequence(&[element(0x31, &sequence(&[element(6, CN), element(UTF8, b"x"), element(UTF8, b"y")]))]),
     ];
     for bytes in wrong {

@@ -1,5 +1,7 @@
 use std::time::Instant;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::identity::testing::*;
 use crate::tls::refusal::Alert;
@@ -189,6 +191,42 @@ fn what_cannot_be_read_is_invalid() {
     let unknown = Draft::leaf("alice").with(&[0x2a, 3], true, &[5, 0]).sign(&key(), &ca);
     assert_eq!(verdict(&trust, &unknown, &[]), Err(("cert_invalid", Alert::CertificateUnknown)));
     assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &ca), &[b"junk"]), Ok(2));
+}
+
+#[test]
+fn encodings_that_only_x509_parser_takes_are_refused_in_v3_and_are_the_cas_own_words_in_v1() {
+    let ca = Maker::new("ca");
+    let trust = trust_in(&[&ca.root()], None);
+    let of = |draft: &Draft, change: &dyn Fn(&mut Vec<Vec<u8>>)| verdict(&trust, &ca.re_sign(&draft.sign(&key(), &ca), change), &[]);
+    let (v3, v1) = (Draft::leaf("alice"), Draft::leaf("alice").v1());
+    let refused = Err(("cert_invalid", Alert::BadCertificate));
+    let validity_and = |more: &[u8]| sequence(&[element(0x17, b"200101000000Z"), element(0x17, b"450101000000Z"), more.to_vec()]);
+    let without_seconds = || sequence(&[element(0x17, b"2001010000Z"), element(0x17, b"4501010000Z")]);
+    assert_eq!(of(&v3, &|_| {}), Ok(2));
+    assert_eq!(of(&v3, &|fields| fields[1] = vec![0x42, 1, 5]), refused, "a serial number of another class");
+    assert_eq!(of(&v1, &|fields| fields[0] = vec![0x42, 1, 5]), Ok(2));
+    assert_eq!(of(&v3, &|fields| fields[4] = validity_and(&[5, 0])), refused, "a third date");
+    assert_eq!(of(&v1, &|fields| fields[3] = validity_and(&[5, 0])), Ok(2));
+    assert_eq!(of(&v3, &|fields| fields[4] = without_seconds()), refused, "a date without seconds");
+    assert_eq!(of(&v1, &|fields| fields[3] = without_seconds()), Ok(2));
+    assert_eq!(of(&v3, &|fields| fields.push(vec![0x81, 2, 0, 1])), refused, "an issuerUniqueID");
+    let constraints = |value: &[u8]| v3.clone().with(&[0x55, 0x1d, 19], true, value);
+    assert_eq!(of(&constraints(&[0x30, 3, 1, 1, 0x01]), &|_| {}), refused, "TRUE in BER");
+    let purposes = |value: &[u8]| v3.clone().with(&[0x55, 0x1d, 37], false, value);
+    assert_eq!(of(&purposes(&sequence(&[element(4, CLIENT_AUTH)])), &|_| {}), refused, "a purpose that is an OCTET STRING");
+}
+
+proptest! {
+    #[test]
+    fn a_certificate_of_which_one_byte_is_changed_is_refused(at: prop::sample::Index, byte: u8, v1: bool) {
+        let ca = Maker::new("ca");
+        let trust = trust_in(&[&ca.root()], None);
+        let draft = Draft::leaf("alice").key_usage(DIGITAL_SIGNATURE).purpose(CLIENT_AUTH);
+        let mut der = if v1 { draft.v1() } else { draft }.sign(&key(), &ca);
+        let at = at.index(der.len());
+        let same = std::mem::replace(&mut der[at], byte) == byte;
+        prop_assert_eq!(verdict(&trust, &der, &[]).is_ok(), same);
+    }
 }
 
 #[test]
