@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | 11 | [`cli`] | words to actions |
 //! | 10 | [`daemon`] | wiring, signals, the orderly end |
+//! | 9 | [`admin`] | where operators look |
 //! | 8 | [`listen`] | sockets and the accept loop |
 //! | 7 | [`session`] | one connection, from accept to its record |
 //! | 6 | [`snapshot`] | settings and what their files held, immutable |
@@ -28,6 +29,7 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "tests calculate with numbers of their own"))]
 
+pub mod admin;
 pub mod backend;
 pub mod cli;
 pub mod config;

@@ -1,5 +1,7 @@
 //! The operating system's answers to questions about itself: the home of `nix`.
 
+mod process;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +16,7 @@ use nix::unistd::{Pid, Uid};
 
 pub use nix::sys::signal::Signal;
 pub use nix::unistd::User;
+pub use process::{cpu_time, most_descriptors, open_descriptors, resident_bytes};
 
 /// The uid of a user's name, as the system's databases know it; `None` where they do not.
 ///

@@ -22,6 +22,7 @@ main() {
     # Behind the machine's own programs: what is lent is used only where it is missing.
     PATH="$PATH:$tools/python/bin"
     install_postgresql_18
+    install_promtool
     install_node_drivers
     check_rust_components
 }
@@ -112,6 +113,22 @@ PYTHON
     chmod -R go+rX "$tools/pg18"
     chmod +x "$tools"/pg18/bin/*
     echo "$server18" >"$tools/pg18/installed"
+}
+
+# Prometheus' own judge of metrics and alerts, without the service that Debian's package would start. Tests do without where it
+# cannot be fetched.
+install_promtool() {
+    [ -x "$tools/promtool" ] && return 0
+    say "fetching promtool out of Debian's package prometheus into $tools"
+    rm -rf "$tools/prometheus"
+    mkdir -p "$tools/prometheus"
+    (
+        cd "$tools/prometheus"
+        apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool
+        mv promtool "$tools/promtool"
+    ) || say "promtool could not be fetched: the tests that use it will say so and pass"
+    rm -rf "$tools/prometheus"
 }
 
 install_node_drivers() {

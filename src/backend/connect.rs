@@ -55,7 +55,7 @@ pub async fn forward_cancel(settings: &BackendSettings, request: &CancelRequest)
 /// How long a CancelRequest may take to be taken.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn open(settings: &BackendSettings) -> Result<BackendStream, BackendFailure> {
+pub(super) async fn open(settings: &BackendSettings) -> Result<BackendStream, BackendFailure> {
     let unreachable = |error| BackendFailure::Unreachable { target: settings.target.to_string(), error };
     match &settings.target {
         BackendTarget::Unix(path) => {

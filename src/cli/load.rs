@@ -24,6 +24,6 @@ pub(super) fn load(path: &Path) -> Result<Ready, String> {
         let found = faults.iter().map(|fault| (fault.setting, format!("{}: {}", fault.file.display(), fault.what)));
         locator.diagnostics(found).to_string()
     })?;
-    let notices = snapshot.notices();
+    let notices = [boot.notices(), snapshot.notices()].concat();
     Ok(Ready { boot, snapshot, notices })
 }

@@ -1,11 +1,13 @@
 //! Words of the command line to actions, and their outcome to an exit code.
 
+mod admin;
 mod check;
 mod conninfo;
 mod demo;
 mod load;
 mod pki;
 mod serve;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +31,12 @@ enum Command {
     Serve(ConfigFile),
     /// Load all that serve would load and print every fault; change nothing
     Check(ConfigFile),
+    /// Ask the running daemon how it is
+    Status(admin::Asking),
+    /// List the running daemon's sessions
+    Sessions(admin::Asking),
+    /// End sessions of the running daemon
+    Kill(admin::Killing),
     /// Make and look at certificates
     #[command(subcommand)]
     Pki(pki::Command),
@@ -78,6 +86,9 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(file) => serve::run(&file.path()),
         Command::Check(file) => check::run(&file.path()),
+        Command::Status(asking) => admin::status(asking),
+        Command::Sessions(asking) => admin::sessions(asking),
+        Command::Kill(killing) => admin::kill(killing),
         Command::Pki(command) => pki::run(command),
         Command::Conninfo(arguments) => conninfo::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -4,6 +4,7 @@
 //! cannot honour are faults. Files that the settings name are not opened here; who opens them asks the [`Locator`] where their
 //! keys stand.
 
+mod admin;
 mod diagnostic;
 mod hba;
 mod keys;
@@ -21,7 +22,7 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
 pub use locator::Locator;
-pub use settings::{BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings};
+pub use settings::{AdminSettings, BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings};
 
 use diagnostic::Faults;
 

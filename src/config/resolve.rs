@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::admin;
 use super::diagnostic::Faults;
 use super::hba;
 use super::raw::{Node, Value};
@@ -37,9 +38,10 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let idle_session_timeout = sessions.optional("idle_session_timeout", None, duration_or_never(LONGEST_SESSION), faults);
     let max_session_lifetime = sessions.optional("max_session_lifetime", None, duration_or_never(LONGEST_SESSION), faults);
     let audit = audit(&root.section("audit", faults), folder, faults);
+    let admin = admin::settings(&root, folder, listen.as_deref().unwrap_or_default(), faults);
     let log = log(&root.section("log", faults), faults);
     Some(Settings {
-        boot: BootSettings { listen: listen?, observe: ObserveSettings { audit: audit?, log: log? } },
+        boot: BootSettings { listen: listen?, observe: ObserveSettings { audit: audit?, log: log? }, admin: admin? },
         live: LiveSettings {
             tls: tls?,
             backend: backend?,

@@ -1,6 +1,7 @@
 //! What the program uses: every value is there, in the domain's own types, and fits the others.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::backend::BackendSettings;
@@ -25,6 +26,33 @@ pub struct BootSettings {
     pub listen: Vec<SocketAddr>,
     /// Where audit and log go.
     pub observe: ObserveSettings,
+    /// Where operators look.
+    pub admin: AdminSettings,
+}
+
+/// Where operators look: `admin` of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// The address of metrics, probes and status page.
+    pub listen: Option<SocketAddr>,
+    /// Names, in lower case, that a Host header may carry beside localhost and IP literals.
+    pub hosts: Vec<String>,
+    /// The Unix socket of `status`, `sessions` and `kill`.
+    pub socket: Option<PathBuf>,
+}
+
+impl BootSettings {
+    /// What an operator should know about them although it is no fault, a sentence each.
+    pub fn notices(&self) -> Vec<String> {
+        let exposed = self.admin.listen.filter(|address| !address.ip().is_loopback());
+        let warn = |address| {
+            format!(
+                "admin.listen: {address} is not loopback: whoever reaches it reads metrics and status, in the clear and without a password; \
+                 keep others away with a firewall or a network policy"
+            )
+        };
+        exposed.map(warn).into_iter().collect()
+    }
 }
 
 /// What each new connection is judged and served by.

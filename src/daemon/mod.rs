@@ -6,7 +6,7 @@ use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use signals::{Signal, Signals};
 
+use crate::admin::{About, Admin, AdminError, Phase, View};
 use crate::config::BootSettings;
 use crate::error::EndReason;
 use crate::listen::{BindError, accept_all, bind};
@@ -32,6 +33,8 @@ const AUDIT_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum DaemonError {
     /// An address cannot be listened on.
     Bind(BindError),
+    /// Operators could not look.
+    Admin(AdminError),
     /// Audit or log cannot be opened.
     Observe(ObserveError),
     /// The kernel refused a thread, a timer or a signal handler.
@@ -42,6 +45,7 @@ impl std::fmt::Display for DaemonError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Admin(error) => error.fmt(f),
             Self::Observe(error) => error.fmt(f),
             Self::Runtime(error) => write!(f, "the runtime cannot be started: {error}"),
         }
@@ -50,9 +54,22 @@ impl std::fmt::Display for DaemonError {
 
 /// A daemon whose sockets are bound and whose files are open; no thread runs yet.
 pub struct Daemon {
-    listeners: Vec<TcpListener>,
+    bound: Bound,
     observers: crate::observe::OpenedObservers,
     snapshot: Snapshot,
+}
+
+/// The sockets.
+struct Bound {
+    clients: Vec<TcpListener>,
+    admin: Admin,
+}
+
+/// What an operator is told about this start.
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    config: &'a Path,
+    notices: &'a [String],
 }
 
 impl Daemon {
@@ -61,9 +78,10 @@ impl Daemon {
     /// # Errors
     /// The first that fails; nothing is left behind.
     pub fn prepare(settings: &BootSettings, snapshot: Snapshot) -> Result<Self, DaemonError> {
-        let listeners = settings.listen.iter().map(|address| bind(*address)).collect::<Result<_, _>>().map_err(DaemonError::Bind)?;
+        let clients = settings.listen.iter().map(|address| bind(*address)).collect::<Result<_, _>>().map_err(DaemonError::Bind)?;
+        let admin = Admin::bind(&settings.admin).map_err(DaemonError::Admin)?;
         let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
-        Ok(Self { listeners, observers, snapshot })
+        Ok(Self { bound: Bound { clients, admin }, observers, snapshot })
     }
 
     /// Serves until TERM or INT, then ends every session and returns.
@@ -71,11 +89,11 @@ impl Daemon {
     /// # Errors
     /// A thread, timer or signal handler that the kernel refuses.
     pub fn run(self, config: &Path, notices: &[String]) -> Result<(), DaemonError> {
-        let Self { listeners, observers, snapshot } = self;
+        let Self { bound, observers, snapshot } = self;
         let notices = [notices, &[descriptor_notice()]].concat();
         let observers = observers.start().map_err(DaemonError::Observe)?;
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(DaemonError::Runtime)?;
-        let outcome = serve(&runtime, listeners, snapshot, &observers, config, &notices);
+        let outcome = serve(&runtime, bound, snapshot, &observers, Start { config, notices: &notices });
         runtime.shutdown_timeout(Duration::ZERO);
         observers.shutdown(AUDIT_TIMEOUT);
         outcome.map_err(DaemonError::Runtime)
@@ -90,23 +108,26 @@ fn descriptor_notice() -> String {
     }
 }
 
-fn serve(
-    runtime: &Runtime,
-    listeners: Vec<TcpListener>,
-    snapshot: Snapshot,
-    observers: &Observers,
-    config: &Path,
-    notices: &[String],
-) -> io::Result<()> {
+fn serve(runtime: &Runtime, bound: Bound, snapshot: Snapshot, observers: &Observers, start: Start<'_>) -> io::Result<()> {
     runtime.block_on(async {
         // Before anything says that the daemon is up: a signal from then on is never the default one.
         let mut signals = Signals::install()?;
-        let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
-        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        let Start { config, notices } = start;
+        let addresses = bound.clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
+        let listeners = bound.clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
         observers.emit(&Event::DaemonStarted { version: env!("CARGO_PKG_VERSION"), listen: &addresses, config, notices });
         let house = House::default();
+        let snapshot = Arc::new(snapshot);
+        let (phase, phases) = watch::channel(Phase::Starting);
+        let _admin = bound.admin.serve(View {
+            observers: observers.clone(),
+            sessions: Arc::clone(&house.sessions),
+            snapshot: Arc::clone(&snapshot),
+            phase: phases,
+            about: About { config: config.to_owned(), listen: addresses.clone(), notices: notices.to_vec(), started: SystemTime::now() },
+        })?;
         let (alive, mut all_gone) = mpsc::channel(1);
-        let door = Door { snapshot: Arc::new(snapshot), house: house.clone(), observers: observers.clone(), alive };
+        let door = Door { snapshot, house: house.clone(), observers: observers.clone(), alive };
         let door = Arc::new(door);
         let (stop, stopped) = watch::channel(false);
         for (listener, address) in listeners.into_iter().zip(&addresses) {
@@ -114,6 +135,7 @@ fn serve(
             observers.emit(&Event::Listening { address });
         }
         drop((door, stopped));
+        phase.send_replace(Phase::Serving);
         tokio::spawn(watch_timers(Arc::clone(&house.sessions)));
         tokio::spawn(watch_for_lost_clients(Arc::clone(&house.sessions)));
         loop {
@@ -123,6 +145,7 @@ fn serve(
                 Signal::Reload => observers.emit(&Event::ReloadIgnored),
             }
         }
+        phase.send_replace(Phase::Draining);
         stop.send_replace(true);
         observers.emit(&Event::DaemonStopping);
         house.handshakes.close();

@@ -33,6 +33,7 @@ pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch:
         };
         match accepted {
             Ok((stream, address)) => {
+                door.observers.emit(&Event::ConnectionAccepted);
                 // What fails here is a connection that has gone already.
                 if prepare(&stream).is_ok() {
                     tokio::spawn(session::serve(stream, PeerAddress::new(address), Arc::clone(&door)));

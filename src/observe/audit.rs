@@ -8,19 +8,36 @@ use std::time::SystemTime;
 use super::event::Event;
 use super::json::{Fields, Limits};
 use super::merge::{Kind, Merged};
-use super::report::{CancelReport, CertFacts, DecisionFacts, RefusalReport, SessionOpening, SessionReport, StartupFacts, TlsFacts, Trail};
+use super::report::{
+    AdminReport, AdminResult, AdminVerb, CancelReport, CertFacts, DecisionFacts, RefusalReport, SessionOpening, SessionReport,
+    StartupFacts, TlsFacts, Trail,
+};
 use crate::crypto::Sha256;
 use crate::types::PeerAddress;
 
 /// One record on its way to the writer.
 #[derive(Debug)]
 pub(super) struct Record {
+    /// What it tells of.
+    pub event: RecordEvent,
     /// The fields between `seq` and `prev`.
     pub body: String,
     /// When it happened.
     pub at: SystemTime,
     /// What it may be merged with.
     pub kind: Option<Kind>,
+}
+
+/// What a record tells of: its field `event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecordEvent {
+    DaemonStart,
+    SessionStart,
+    SessionEnd,
+    ConnectionRefused,
+    Cancel,
+    Admin,
+    Gap,
 }
 
 /// Where the next line goes in the chain of one process.
@@ -45,49 +62,78 @@ pub(super) struct Lost {
 impl Record {
     /// The record of an event, or `None` for an event that is for the log alone.
     pub(super) fn of(event: &Event<'_>, at: SystemTime) -> Option<Self> {
-        let kind = match event {
-            Event::ConnectionRefused(report) => Kind::of_refusal(report),
-            Event::CancelHandled(report) => Kind::of_cancel(report),
-            Event::DaemonStarted { .. } | Event::SessionStarted(_) | Event::SessionEnded(_) => None,
+        let (told, kind) = match event {
+            Event::DaemonStarted { .. } => (RecordEvent::DaemonStart, None),
+            Event::SessionStarted(_) => (RecordEvent::SessionStart, None),
+            Event::SessionEnded(_) => (RecordEvent::SessionEnd, None),
+            Event::ConnectionRefused(report) => (RecordEvent::ConnectionRefused, Kind::of_refusal(report)),
+            Event::CancelHandled(report) => (RecordEvent::Cancel, Kind::of_cancel(report)),
+            Event::AdminHandled(report) => (RecordEvent::Admin, Kind::of_admin(report)),
             Event::Listening { .. }
+            | Event::AdminListening { .. }
+            | Event::BackendWentDown { .. }
+            | Event::BackendCameUp
+            | Event::ConnectionAccepted
+            | Event::TlsEstablished { .. }
+            | Event::BackendConnected { .. }
             | Event::AcceptFailed { .. }
             | Event::DaemonStopping
             | Event::ReloadIgnored
             | Event::AuditFailed { .. }
             | Event::AuditRecovered { .. } => return None,
         };
-        Some(Self { body: body(at, |fields| describe(fields, event)), at, kind })
+        Some(Self::new(told, kind, at, |fields| describe(fields, event)))
     }
 
     /// The record that stands for many.
     pub(super) fn merged(merged: &Merged, at: SystemTime) -> Self {
-        let body = body(at, |fields| {
-            match merged.kind {
-                Kind::Refused(reason) => {
-                    fields.text("event", "connection.refused");
-                    fields.text("reason", reason.code());
-                }
-                Kind::Cancelled(result) => {
-                    fields.text("event", "cancel");
-                    fields.text("result", result.code());
-                }
-            }
+        let (event, key, code) = match merged.kind {
+            Kind::Refused(reason) => (RecordEvent::ConnectionRefused, "reason", reason.code()),
+            Kind::Cancelled(result) => (RecordEvent::Cancel, "result", result.code()),
+            Kind::Forbidden => (RecordEvent::Admin, "result", AdminResult::Forbidden.code()),
+        };
+        Self::new(event, None, at, |fields| {
+            fields.text(key, code);
             fields.number("count", merged.count);
             fields.moment("first", merged.first);
             fields.moment("last", merged.last);
-        });
-        Self { body, at, kind: None }
+        })
     }
 
     /// The record that says how many are missing.
     pub(super) fn gap(lost: &Lost, at: SystemTime) -> Self {
-        let body = body(at, |fields| {
-            fields.text("event", "audit.gap");
+        Self::new(RecordEvent::Gap, None, at, |fields| {
             fields.number("lost", lost.count);
             fields.moment("first", lost.first);
             fields.moment("last", lost.last);
+        })
+    }
+
+    fn new(event: RecordEvent, kind: Option<Kind>, at: SystemTime, fill: impl Fn(&mut Fields)) -> Self {
+        let body = body(at, |fields| {
+            fields.text("event", event.code());
+            fill(fields);
         });
-        Self { body, at, kind: None }
+        Self { event, body, at, kind }
+    }
+}
+
+impl RecordEvent {
+    /// Every one.
+    pub(super) const ALL: [Self; 7] =
+        [Self::DaemonStart, Self::SessionStart, Self::SessionEnd, Self::ConnectionRefused, Self::Cancel, Self::Admin, Self::Gap];
+
+    /// The field's value, in metrics too.
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::DaemonStart => "daemon.start",
+            Self::SessionStart => "session.start",
+            Self::SessionEnd => "session.end",
+            Self::ConnectionRefused => "connection.refused",
+            Self::Cancel => "cancel",
+            Self::Admin => "admin",
+            Self::Gap => "audit.gap",
+        }
     }
 }
 
@@ -113,7 +159,6 @@ impl Chain {
 fn describe(fields: &mut Fields, event: &Event<'_>) {
     match *event {
         Event::DaemonStarted { version, listen, config, notices } => {
-            fields.text("event", "daemon.start");
             fields.text("version", version);
             fields.list("listen", listen);
             fields.name("config", config.as_os_str().as_encoded_bytes());
@@ -123,7 +168,14 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         Event::SessionStarted(opening) => started(fields, opening),
         Event::SessionEnded(report) => ended(fields, report),
         Event::CancelHandled(report) => cancelled(fields, report),
+        Event::AdminHandled(report) => administered(fields, report),
         Event::Listening { .. }
+        | Event::AdminListening { .. }
+        | Event::BackendWentDown { .. }
+        | Event::BackendCameUp
+        | Event::ConnectionAccepted
+        | Event::TlsEstablished { .. }
+        | Event::BackendConnected { .. }
         | Event::AcceptFailed { .. }
         | Event::DaemonStopping
         | Event::ReloadIgnored
@@ -133,13 +185,11 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
 }
 
 fn started(fields: &mut Fields, opening: &SessionOpening) {
-    fields.text("event", "session.start");
     trail(fields, &opening.trail);
     fields.millis("setup_ms", opening.setup);
 }
 
 fn refused(fields: &mut Fields, report: &RefusalReport) {
-    fields.text("event", "connection.refused");
     trail(fields, &report.trail);
     fields.text("reason", report.reason.code());
     fields.maybe_text("sqlstate", report.sqlstate.as_deref());
@@ -148,7 +198,6 @@ fn refused(fields: &mut Fields, report: &RefusalReport) {
 }
 
 fn ended(fields: &mut Fields, report: &SessionReport) {
-    fields.text("event", "session.end");
     fields.text("session", &report.session.to_string());
     fields.text("reason", report.reason.code());
     fields.millis("duration_ms", report.duration);
@@ -160,13 +209,29 @@ fn ended(fields: &mut Fields, report: &SessionReport) {
 }
 
 fn cancelled(fields: &mut Fields, report: &CancelReport) {
-    fields.text("event", "cancel");
     fields.maybe_text("session", report.target.map(|session| session.to_string()).as_deref());
     client(fields, report.client);
     fields.truth("encrypted", report.encrypted);
     fields.maybe_name("cn", report.cn.as_deref());
     fields.text("result", report.result.code());
     fields.object("backend", report.pid, |fields, pid| fields.number("pid", pid));
+}
+
+fn administered(fields: &mut Fields, report: &AdminReport) {
+    fields.maybe_text("verb", report.verb.map(AdminVerb::code));
+    fields.object("peer", Some((report.uid, report.pid)), |fields, (uid, pid)| {
+        fields.number("uid", uid);
+        match pid {
+            Some(pid) => fields.number("pid", pid),
+            None => fields.null("pid"),
+        }
+    });
+    fields.object("selector", report.selector.as_ref(), |fields, (by, value)| {
+        fields.text("by", by);
+        fields.name("value", value.as_bytes());
+    });
+    fields.text("result", report.result.code());
+    fields.number("targets", report.targets);
 }
 
 fn trail(fields: &mut Fields, trail: &Trail) {

@@ -5,8 +5,9 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use super::report::{CancelReport, RefusalReport, SessionOpening, SessionReport};
+use super::report::{AdminReport, CancelReport, RefusalReport, SessionOpening, SessionReport};
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,30 @@ pub enum Event<'a> {
         /// The address that the kernel gave it.
         address: &'a str,
     },
+    /// The admin endpoint or the admin socket can be reached.
+    AdminListening {
+        /// Where.
+        address: &'a str,
+    },
+    /// The backend did not answer when it was looked at, having answered before or never.
+    BackendWentDown {
+        /// What was wrong.
+        error: &'a str,
+    },
+    /// The backend answers again.
+    BackendCameUp,
+    /// A client's connection was accepted.
+    ConnectionAccepted,
+    /// A client's TLS handshake succeeded.
+    TlsEstablished {
+        /// How long it took.
+        handshake: Duration,
+    },
+    /// The backend was reached, and has the StartupMessage.
+    BackendConnected {
+        /// How long it took.
+        connect: Duration,
+    },
     /// `accept(2)` failed: descriptors or memory have run out, mostly.
     AcceptFailed {
         /// What the kernel said.
@@ -44,6 +69,8 @@ pub enum Event<'a> {
     SessionEnded(&'a SessionReport),
     /// A CancelRequest was read and dealt with.
     CancelHandled(&'a CancelReport),
+    /// An operator asked something of the daemon through the admin socket, and was answered.
+    AdminHandled(&'a AdminReport),
     /// The audit sink began to fail. Said once, not for each record.
     AuditFailed {
         /// What the kernel said.

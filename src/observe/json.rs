@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
+use super::clock::utc;
 use super::text::deceives;
 
 /// The fields of one object, without its outer braces, as they are added.
@@ -66,18 +67,13 @@ impl Fields {
         let parsed = i128::try_from(nanoseconds).ok().and_then(|since| OffsetDateTime::from_unix_timestamp_nanos(since).ok());
         let t = parsed.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         self.key(key);
-        self.push(format_args!("\"{}T{}.{:06}Z\"", t.date(), clock(t), t.microsecond()));
+        let (date, hour, minute, second) = (t.date(), t.hour(), t.minute(), t.second());
+        self.push(format_args!("\"{date}T{hour:02}:{minute:02}:{second:02}.{:06}Z\"", t.microsecond()));
     }
 
     /// A moment in seconds since 1970, RFC 3339 in UTC. `null` beyond the year 9999, which no certificate can state.
     pub(super) fn second(&mut self, key: &str, unix: i64) {
-        match OffsetDateTime::from_unix_timestamp(unix) {
-            Ok(t) => {
-                self.key(key);
-                self.push(format_args!("\"{}T{}Z\"", t.date(), clock(t)));
-            }
-            Err(_) => self.null(key),
-        }
+        self.maybe_text(key, utc(unix).as_deref());
     }
 
     /// Text of Postern's own or of the operator.
@@ -179,9 +175,4 @@ impl Fields {
     fn push(&mut self, value: impl Display) {
         let _ = write!(self.out, "{value}"); // a String takes everything
     }
-}
-
-/// The time of day, `HH:MM:SS`.
-fn clock(t: OffsetDateTime) -> impl Display {
-    format!("{:02}:{:02}:{:02}", t.hour(), t.minute(), t.second())
 }

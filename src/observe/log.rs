@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::event::Event;
 use super::merge::{Kind, Limiter};
 use super::phrase::{Asked, Authorized, Host, Named, SessionTime, Told};
-use super::report::{CancelReport, CancelResult, RefusalReport, SessionOpening, SessionReport};
+use super::report::{AdminReport, AdminResult, AdminVerb, CancelReport, CancelResult, RefusalReport, SessionOpening, SessionReport};
 use super::text::{Escaped, Quoted, Word};
 use super::{LogFormat, LogLevel, LogSettings};
 use crate::error::{Blame, EndReason};
@@ -80,6 +80,10 @@ impl Log {
                 notices.iter().for_each(|notice| tracing::warn!("{}", Escaped(notice.as_bytes())));
             }
             Event::Listening { address } => tracing::info!("listening on {}", Escaped(address.as_bytes())),
+            Event::AdminListening { address } => tracing::info!("admin: reachable at {}", Escaped(address.as_bytes())),
+            Event::BackendWentDown { error } => tracing::error!("the backend does not answer: {}", Escaped(error.as_bytes())),
+            Event::BackendCameUp => tracing::info!("the backend answers again"),
+            Event::ConnectionAccepted | Event::TlsEstablished { .. } | Event::BackendConnected { .. } => {}
             Event::AcceptFailed { error } => tracing::error!("could not accept new connection: {error}"),
             Event::ReloadIgnored => tracing::warn!("HUP ignored: this version reads its configuration at the start only; restart it"),
             Event::DaemonStopping => tracing::info!("shutting down: no longer listening"),
@@ -87,6 +91,7 @@ impl Log {
             Event::SessionStarted(opening) => started(opening),
             Event::SessionEnded(report) => ended(report),
             Event::CancelHandled(report) => self.cancelled(report),
+            Event::AdminHandled(report) => self.administered(report),
             Event::AuditFailed { error } => tracing::error!("could not write to the audit trail: {}", Escaped(error.as_bytes())),
             Event::AuditRecovered { lost } => tracing::warn!(lost, "the audit trail is written again: {lost} records are missing from it"),
         }
@@ -130,6 +135,27 @@ impl Log {
             report.client.port(),
             report.encrypted,
             Named("cn", report.cn.as_deref()),
+        );
+    }
+
+    fn administered(&self, report: &AdminReport) {
+        let Some(left_out) = self.admits(Kind::of_admin(report)) else { return };
+        let level = match (report.result, report.verb) {
+            (AdminResult::Forbidden, _) => LogLevel::Warn,
+            (AdminResult::Done, Some(AdminVerb::Status | AdminVerb::Sessions)) => LogLevel::Debug,
+            (AdminResult::Done | AdminResult::NoMatch | AdminResult::Malformed, _) => LogLevel::Info,
+        };
+        let (by, value) = report.selector.as_ref().map_or(("", None), |(by, value)| (*by, Some(value.as_bytes())));
+        say!(
+            level,
+            uid = report.uid,
+            pid = report.pid,
+            left_out,
+            "admin: verb={}{} result={} targets={}",
+            report.verb.map_or("none", AdminVerb::code),
+            Named(by, value),
+            report.result.code(),
+            report.targets,
         );
     }
 

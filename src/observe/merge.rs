@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::report::{CancelReport, CancelResult, RefusalReport};
+use super::report::{AdminReport, AdminResult, CancelReport, CancelResult, RefusalReport};
 use crate::error::Reason;
 
 /// What is counted together.
@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Refused(Reason),
     /// CancelRequests with this result.
     Cancelled(CancelResult),
+    /// Requests to the admin socket by those who may not ask.
+    Forbidden,
 }
 
 /// Records that were counted instead of written.
@@ -50,7 +52,7 @@ struct Window {
 }
 
 impl Kind {
-    const COUNT: usize = Reason::ALL.len() + CancelResult::ALL.len();
+    const COUNT: usize = Reason::ALL.len() + CancelResult::ALL.len() + 1;
 
     /// The kind of a refusal whose client has not proven who it is; `None` once a certificate was verified.
     pub(super) fn of_refusal(report: &RefusalReport) -> Option<Self> {
@@ -75,10 +77,16 @@ impl Kind {
         unproven.then_some(Self::Cancelled(report.result))
     }
 
+    /// The kind of a request to the admin socket by a user who may not ask.
+    pub(super) fn of_admin(report: &AdminReport) -> Option<Self> {
+        (report.result == AdminResult::Forbidden).then_some(Self::Forbidden)
+    }
+
     fn index(self) -> usize {
         match self {
             Self::Refused(reason) => reason as usize,
             Self::Cancelled(result) => (result as usize).saturating_add(Reason::ALL.len()),
+            Self::Forbidden => Self::COUNT.saturating_sub(1),
         }
     }
 }
@@ -164,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_place_of_its_own() {
-        let kinds = Reason::ALL.map(Kind::Refused).into_iter().chain(CancelResult::ALL.map(Kind::Cancelled));
+        let kinds = Reason::ALL.map(Kind::Refused).into_iter().chain(CancelResult::ALL.map(Kind::Cancelled)).chain([Kind::Forbidden]);
         assert!(kinds.map(Kind::index).eq(0..Kind::COUNT));
     }
 

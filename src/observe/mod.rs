@@ -1,14 +1,16 @@
-//! Saying what happened: one event, told to the audit trail and to the log.
+//! Saying what happened: one event, told to the audit trail, to the metrics and to the log.
 //!
 //! Sessions emit events and know nothing of files, formats or levels; nothing here decides anything about a session, except
-//! that one whose start cannot be recorded may be refused (`audit.on_failure`). A further consumer, for metrics, is one more
-//! field of `Consumers` with one more exhaustive `match`.
+//! that one whose start cannot be recorded may be refused (`audit.on_failure`). A further consumer is one more field of
+//! `Consumers` with one more exhaustive `match`.
 
 mod audit;
+mod clock;
 mod event;
 mod json;
 mod log;
 mod merge;
+mod metrics;
 mod output;
 mod phrase;
 mod report;
@@ -29,14 +31,19 @@ use std::time::{Duration, SystemTime};
 
 use ulid::Ulid;
 
+pub use clock::utc;
 pub use event::Event;
+pub use metrics::{Moment, ProcessUsage, Totals};
 pub use report::{
-    CancelReport, CancelResult, CertFacts, DecisionFacts, RefusalReport, SessionOpening, SessionReport, StartupFacts, TlsFacts, Trail,
+    AdminReport, AdminResult, AdminVerb, CancelReport, CancelResult, CertFacts, DecisionFacts, RefusalReport, SessionOpening,
+    SessionReport, StartupFacts, TlsFacts, Trail,
 };
 pub use sink::AuditUnavailable;
+pub use text::{Word, harmless_json};
 
 use audit::Record;
 use log::Log;
+use metrics::Metrics;
 use output::Output;
 use sink::Sink;
 use writer::Writer;
@@ -114,7 +121,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where every event goes. Clones share the trail and the log.
+/// Where every event goes. Clones share the trail, the numbers and the log.
 #[derive(Clone)]
 pub struct Observers {
     consumers: Arc<Consumers>,
@@ -145,6 +152,7 @@ pub enum ObserveError {
 
 struct Consumers {
     audit: Option<Sink>,
+    metrics: Metrics,
     log: Log,
 }
 
@@ -166,12 +174,14 @@ impl Observers {
 
     /// Tells everyone who listens. Never waits for the audit sink.
     pub fn emit(&self, event: &Event<'_>) {
-        let Consumers { audit, log } = &*self.consumers;
+        let Consumers { audit, metrics, log } = &*self.consumers;
+        let now = SystemTime::now();
         if let Some(sink) = audit
-            && let Some(record) = Record::of(event, SystemTime::now())
+            && let Some(record) = Record::of(event, now)
         {
             sink.emit(record);
         }
+        metrics.emit(event, now);
         log.emit(event);
     }
 
@@ -181,15 +191,27 @@ impl Observers {
     /// the wait ended while the line was being written: a `connection.refused` of the same session then follows it. Waits 5
     /// seconds at most. Under `audit.on_failure: continue`, and with the trail off, it does not fail. Cancel-safe.
     pub async fn record_session_start(&self, opening: &SessionOpening) -> Result<(), AuditUnavailable> {
-        let Consumers { audit, log } = &*self.consumers;
+        let Consumers { audit, metrics, log } = &*self.consumers;
         let event = Event::SessionStarted(opening);
+        let now = SystemTime::now();
         if let Some(sink) = audit
-            && let Some(record) = Record::of(&event, SystemTime::now())
+            && let Some(record) = Record::of(&event, now)
         {
             sink.record(record).await?;
         }
+        metrics.emit(&event, now);
         log.emit(&event);
         Ok(())
+    }
+
+    /// All metrics, as OpenMetrics text.
+    pub fn scrape(&self, moment: &Moment) -> String {
+        self.consumers.metrics.scrape(moment)
+    }
+
+    /// What happened since the start.
+    pub fn totals(&self) -> Totals {
+        self.consumers.metrics.totals()
     }
 
     /// Has the audit file opened anew. If that fails the log says so, and the old file stays.
@@ -211,14 +233,16 @@ impl OpenedObservers {
     /// Starts the writer. A thread has the restrictions of the one that starts it, so this comes after hardening.
     pub fn start(self) -> Result<Observers, ObserveError> {
         let Self { output, on_failure, log } = self;
+        let metrics = Metrics::new(SystemTime::now());
         let start = |output| {
             let log = log.clone();
             let boot = Ulid::generate().to_string();
             let tell = Box::new(move |event: &Event<'_>| log.emit(event));
-            Sink::start(on_failure, |shared| Writer::new(output, on_failure, boot, shared, tell))
+            let meter = metrics.audit_meter();
+            Sink::start(on_failure, |shared| Writer::new(output, on_failure, boot, shared, meter, tell))
         };
         let audit = output.map(start).transpose().map_err(ObserveError::Thread)?;
-        Ok(Observers { consumers: Arc::new(Consumers { audit, log }) })
+        Ok(Observers { consumers: Arc::new(Consumers { audit, metrics, log }) })
     }
 }
 

@@ -169,6 +169,76 @@ pub enum CancelResult {
     RateLimited,
 }
 
+/// What was asked through the admin socket, by whom, and what became of it.
+#[derive(Clone, Debug)]
+pub struct AdminReport {
+    /// What was asked; `None` if it could not be understood.
+    pub verb: Option<AdminVerb>,
+    /// The user ID of the process that asked, by the kernel's word.
+    pub uid: u32,
+    /// Its process ID, if the kernel knows one.
+    pub pid: Option<i32>,
+    /// What `kill` was to choose the sessions by, and by which value.
+    pub selector: Option<(&'static str, Box<str>)>,
+    /// What became of it.
+    pub result: AdminResult,
+    /// How many sessions it concerned.
+    pub targets: u64,
+}
+
+/// What the admin socket can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdminVerb {
+    /// How the daemon is.
+    Status,
+    /// Which sessions are alive.
+    Sessions,
+    /// To end sessions.
+    Kill,
+}
+
+/// What became of a request to the admin socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdminResult {
+    /// It was carried out.
+    Done,
+    /// No session is meant by it.
+    NoMatch,
+    /// It could not be understood.
+    Malformed,
+    /// Who asked may not ask.
+    Forbidden,
+}
+
+impl AdminVerb {
+    /// Every verb.
+    pub const ALL: [Self; 3] = [Self::Status, Self::Sessions, Self::Kill];
+
+    /// The word in requests, log and audit.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Sessions => "sessions",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+impl AdminResult {
+    /// Every result.
+    pub const ALL: [Self; 4] = [Self::Done, Self::NoMatch, Self::Malformed, Self::Forbidden];
+
+    /// The code in log and audit.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NoMatch => "no_match",
+            Self::Malformed => "malformed",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
+
 impl Trail {
     /// The trail of a connection of which nothing is known but where it comes from.
     pub fn new(session: SessionId, client: PeerAddress) -> Self {

@@ -85,6 +85,11 @@ pub(super) fn cancel(result: CancelResult) -> CancelReport {
     CancelReport { client: trail.client, encrypted: false, cn: None, result, target: None, pid: Some(8123) }
 }
 
+pub(super) fn admin(verb: Option<AdminVerb>, result: AdminResult) -> AdminReport {
+    let selector = verb.map(|_| ("role", "alice\u{1b}[2J".into()));
+    AdminReport { verb, uid: 990, pid: verb.map(|_| 4711), selector, result, targets: 2 }
+}
+
 pub(super) fn start<'a>(notices: &'a [String]) -> Event<'a> {
     Event::DaemonStarted { version: "0.1.0", listen: notices, config: Path::new("/etc/postern/postern.yaml"), notices }
 }

@@ -7,7 +7,7 @@
 use std::fmt::{self, Write};
 
 /// A value as one word of a log line: as it is where nothing can be misread, else quoted and escaped.
-pub(super) struct Word<'a>(pub &'a [u8]);
+pub struct Word<'a>(pub &'a [u8]);
 
 /// A value in double quotes, escaped.
 pub(super) struct Quoted<'a>(pub &'a [u8]);
@@ -50,6 +50,21 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// JSON in which nothing can deceive who reads it on a terminal: such characters can only stand in its strings, and are escaped there.
+pub fn harmless_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if deceives(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}"); // a String takes everything
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Whether a character can break a line, act on a terminal, or hide.
 pub(super) fn deceives(c: char) -> bool {
     if c.is_ascii() {
@@ -81,6 +96,14 @@ mod tests {
         let hostile = "a\nb\r\x1b[2J\0\u{2028}\u{202e}\u{85}\"\\".as_bytes();
         assert_eq!(Quoted(hostile).to_string(), r#""a\nb\r\u{1b}[2J\u{0}\u{2028}\u{202e}\u{85}\"\\""#);
         assert_eq!(Quoted(b"a\xffb\xc3").to_string(), r#""a\xffb\xc3""#);
+    }
+
+    #[test]
+    fn json_for_a_terminal_means_the_same_and_deceives_nobody() {
+        let name = "a\u{9b}31m\u{202e}\u{7f}\u{e0041}\n\u{1b}zoë";
+        let json = harmless_json(&serde_json::to_string(name).unwrap());
+        assert!(!json.chars().any(deceives) && json.contains("zoë"), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), name);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::OnFailure;
 use super::audit::{Chain, Lost, Record};
 use super::event::Event;
 use super::merge::{Merged, Merger};
+use super::metrics::AuditMeter;
 use super::output::Output;
 use super::sink::AuditUnavailable;
 
@@ -53,6 +54,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     lost: Option<Lost>,
     failing: bool,
+    meter: AuditMeter,
     tell: Box<dyn Fn(&Event<'_>) + Send>,
 }
 
@@ -63,9 +65,10 @@ impl Writer {
         on_failure: OnFailure,
         boot: String,
         shared: Arc<Shared>,
+        meter: AuditMeter,
         tell: Box<dyn Fn(&Event<'_>) + Send>,
     ) -> Self {
-        Self { output, on_failure, chain: Chain::new(boot), merger: Merger::new(), shared, lost: None, failing: false, tell }
+        Self { output, on_failure, chain: Chain::new(boot), merger: Merger::new(), shared, lost: None, failing: false, meter, tell }
     }
 
     /// Writes until it is told to stop, or nobody is left who could tell it anything.
@@ -158,7 +161,7 @@ impl Writer {
     /// Writes a record, and the gap before it.
     fn append(&mut self, record: &Record) -> io::Result<()> {
         let closed = self.close_gap();
-        let written = closed.and_then(|lost| self.write(&record.body).map(|()| lost));
+        let written = closed.and_then(|lost| self.write(record).map(|()| lost));
         self.judge(written)
     }
 
@@ -167,16 +170,17 @@ impl Writer {
         let now = SystemTime::now();
         self.lose(self.shared.dropped.swap(0, Ordering::Relaxed), now);
         let Some(lost) = self.lost else { return Ok(0) };
-        self.write(&Record::gap(&lost, now).body)?;
+        self.write(&Record::gap(&lost, now))?;
         self.lost = None;
         Ok(lost.count)
     }
 
-    fn write(&mut self, body: &str) -> io::Result<()> {
+    fn write(&mut self, record: &Record) -> io::Result<()> {
         self.output.follow(self.failing, Instant::now())?;
-        let line = self.chain.line(body);
+        let line = self.chain.line(&record.body);
         self.output.append(&line)?;
         self.chain.advance(&line);
+        self.meter.wrote(record.event);
         self.shared.stalled.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -200,6 +204,7 @@ impl Writer {
 
     fn lose(&mut self, count: u64, at: SystemTime) {
         if count > 0 {
+            self.meter.lost(count);
             let lost = self.lost.get_or_insert(Lost { count: 0, first: at, last: at });
             lost.count = lost.count.saturating_add(count);
             lost.last = at;

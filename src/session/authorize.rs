@@ -1,6 +1,6 @@
 //! The decision: from here on a grant exists, and nothing was asked of the backend before.
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Transport;
 use super::arrival::Arrival;
@@ -12,7 +12,7 @@ use crate::backend;
 use crate::error::{BackendFailure, SessionError};
 use crate::identity::ClientIdentity;
 use crate::limits::{SessionPermit, Wanted};
-use crate::observe::DecisionFacts;
+use crate::observe::{DecisionFacts, Event};
 use crate::policy::Grant;
 use crate::wire::StartupMessage;
 
@@ -75,10 +75,14 @@ impl<S: Transport> Authorized<S> {
     pub(super) async fn connect(self) -> Result<Connecting<S>, Rejected<S>> {
         let Self { stream, identity, message, grant, permit, arrival } = self;
         let settings = arrival.door.snapshot.backend();
-        let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(tokio::time::Instant::now()));
+        let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(Instant::now()));
         let holding = Holding { role: grant.role().clone(), bounds: grant.bounds(), permit };
+        let began = Instant::now();
         let failure = match timeout(patience, backend::connect(settings, &message, grant)).await {
-            Ok(Ok(backend)) => return Ok(Connecting::new(stream, backend, identity, holding, arrival)),
+            Ok(Ok(backend)) => {
+                arrival.door.observers.emit(&Event::BackendConnected { connect: began.elapsed() });
+                return Ok(Connecting::new(stream, backend, identity, holding, arrival));
+            }
             Ok(Err(failure)) => failure,
             Err(_) => BackendFailure::Silent,
         };

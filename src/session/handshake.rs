@@ -1,5 +1,7 @@
 //! The TLS handshake. From here on the client's identity exists, or the fact that it has none.
 
+use tokio::time::Instant;
+
 use super::Transport;
 use super::arrival::Arrival;
 use super::prefixed::Prefixed;
@@ -7,7 +9,7 @@ use super::reply::{Rejected, Reply};
 use super::startup::TlsEstablished;
 use crate::error::SessionError;
 use crate::identity::ClientIdentity;
-use crate::observe::{CertFacts, TlsFacts};
+use crate::observe::{CertFacts, Event, TlsFacts};
 use crate::tls::{self, Negotiation};
 
 /// A connection that is about to send its ClientHello.
@@ -27,6 +29,7 @@ impl<S: Transport> Encrypting<S> {
         let Self { stream, negotiation, mut arrival } = self;
         let acceptor = arrival.door.snapshot.tls().clone();
         let turn = arrival.turn().await;
+        let began = Instant::now();
         let established = match arrival.in_time(acceptor.accept(stream, negotiation)).await {
             Ok(Ok(established)) => established,
             Ok(Err((failure, stream))) => {
@@ -40,6 +43,7 @@ impl<S: Transport> Encrypting<S> {
         };
         drop(turn);
         let tls::Established { stream, peer, facts } = established;
+        arrival.door.observers.emit(&Event::TlsEstablished { handshake: began.elapsed() });
         arrival.trail.tls = Some(tls_facts(&facts));
         arrival.trail.cert = peer.as_ref().map(cert_facts);
         let reject = |error, stream, arrival| Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival));

@@ -76,7 +76,16 @@ impl<S: Transport> Connecting<S> {
         let snapshot = &arrival.door.snapshot;
         let timers =
             Timers { idle: snapshot.idle_session_timeout(holding.bounds), lifetime: snapshot.max_session_lifetime(holding.bounds) };
-        let newcomer = Newcomer { id: arrival.trail.session, ends: arrival.ends(), identity, cancel, timers };
+        let newcomer = Newcomer {
+            id: arrival.trail.session,
+            client: arrival.trail.client,
+            ends: arrival.ends(),
+            role: holding.role.clone(),
+            startup: arrival.trail.startup.clone(),
+            identity,
+            cancel,
+            timers,
+        };
         let Some(registration) = arrival.door.house.sessions.register(newcomer) else {
             return Err(reject(SessionError::Draining, stream, arrival));
         };

@@ -35,7 +35,7 @@ use tokio::net::TcpStream;
 
 pub use arrival::{Door, House};
 pub use lost::watch_for_lost_clients;
-pub use registry::Sessions;
+pub use registry::{Activity, LiveSession, SessionTotals, Sessions};
 pub use timers::watch_timers;
 
 use accepted::{Accepted, Negotiated};

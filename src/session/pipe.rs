@@ -17,7 +17,7 @@ use super::relay::{Finish, Parting, Relay};
 use super::startup::Encrypted;
 use crate::backend::{BackendStream, forward_cancel};
 use crate::error::EndReason;
-use crate::observe::{Event, SessionReport, Trail};
+use crate::observe::{Event, SessionReport};
 
 /// The relay of a client's TLS connection and a backend's socket.
 type Pipe<S> = Relay<Encrypted<S>, BackendStream>;
@@ -27,7 +27,6 @@ struct Tail {
     door: Arc<Door>,
     registration: Registration,
     holding: Holding,
-    trail: Trail,
     started: Instant,
 }
 
@@ -41,9 +40,9 @@ impl<S: Transport> Connected<S> {
     /// Lets the session run as a task of its own.
     pub(super) fn pipe(self) {
         let Self { stream, backend, registration, holding, greeting, early, arrival } = self;
-        let super::Arrival { door, trail, .. } = *arrival;
+        let super::Arrival { door, .. } = *arrival;
         let pipe = Relay::new(stream, backend, Arc::clone(registration.session()), greeting, &early);
-        let tail = Tail { door, registration, holding, trail, started: Instant::now() };
+        let tail = Tail { door, registration, holding, started: Instant::now() };
         tokio::spawn(Session { pipe: Some(pipe), tail: Some(Box::new(tail)) });
     }
 }
@@ -65,15 +64,15 @@ impl<S: Transport> Future for Session<S> {
 impl Tail {
     /// Records the end, then leaves both sides: the client with its last message, the backend with nothing to do for nobody.
     async fn close<S: Transport>(self: Box<Self>, pipe: Pipe<S>, finish: Finish) {
-        let Self { door, registration, holding, trail, started } = *self;
+        let Self { door, registration, holding, started } = *self;
         let traffic = pipe.traffic();
         let (client, backend) = pipe.into_streams();
-        let startup = trail.startup.as_ref();
+        let session = registration.session();
         door.observers.emit(&Event::SessionEnded(&SessionReport {
-            session: trail.session,
-            client: trail.client,
+            session: session.id(),
+            client: session.client(),
             role: holding.role,
-            database: startup.map(|startup| startup.database.clone()).unwrap_or_default(),
+            database: session.startup().map(|startup| startup.database.clone()).unwrap_or_default(),
             reason: finish.reason,
             duration: started.elapsed(),
             bytes_in: traffic.bytes_in,

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
+use std::time::SystemTime;
 
 use atomic_waker::AtomicWaker;
 use tokio::time::Instant;
@@ -13,18 +14,24 @@ use super::timers::Timers;
 use crate::crypto::secrets_equal;
 use crate::error::EndReason;
 use crate::identity::ClientIdentity;
-use crate::types::SessionId;
+use crate::observe::StartupFacts;
+use crate::types::{PeerAddress, RoleName, SessionId};
 use crate::wire::CancelRequest;
 
 /// A live session, as others see it.
 #[derive(Debug)]
 pub struct LiveSession {
     id: SessionId,
+    client: PeerAddress,
     /// Our end of the connection and the client's; `None` where it is not TCP.
     ends: Option<(SocketAddr, SocketAddr)>,
     identity: ClientIdentity,
     /// What the backend gave the client to cancel with; `None` if it gave nothing usable.
     cancel: Option<CancelRequest>,
+    role: RoleName,
+    startup: Option<StartupFacts>,
+    since: SystemTime,
+    traffic: LiveTraffic,
     timers: Timers,
     started: Instant,
     /// Counts what passes, two at a time; odd while the session is idle.
@@ -35,10 +42,92 @@ pub struct LiveSession {
     waker: AtomicWaker,
 }
 
+/// What a session's relay has passed so far. Only the relay writes it.
+#[derive(Debug, Default)]
+struct LiveTraffic {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    running: AtomicBool,
+}
+
+/// What the backend of a session is doing, in the words of pg_stat_activity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It works on something, or waits for the client in the middle of something.
+    Active,
+    /// It waits for a command.
+    Idle,
+    /// It waits for a command inside a transaction.
+    IdleInTransaction,
+}
+
+/// What all sessions together are and have passed, those that are over included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionTotals {
+    /// Sessions that are alive.
+    pub active: u64,
+    /// Bytes from clients. It never falls.
+    pub bytes_in: u64,
+    /// Bytes to clients. It never falls.
+    pub bytes_out: u64,
+}
+
 impl LiveSession {
     /// Its name in log and audit.
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Where its client is.
+    pub fn client(&self) -> PeerAddress {
+        self.client
+    }
+
+    /// Who its client is.
+    pub fn identity(&self) -> &ClientIdentity {
+        &self.identity
+    }
+
+    /// The role it has.
+    pub fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    /// What its client asked for at the start.
+    pub fn startup(&self) -> Option<&StartupFacts> {
+        self.startup.as_ref()
+    }
+
+    /// When it began.
+    pub fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Bytes from the client, so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.traffic.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Bytes to the client, so far.
+    pub fn bytes_out(&self) -> u64 {
+        self.traffic.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// What its backend is doing.
+    pub fn activity(&self) -> Activity {
+        match (self.idle_at(), self.traffic.running.load(Ordering::Relaxed)) {
+            (Some(_), _) => Activity::Idle,
+            (None, true) => Activity::Active,
+            (None, false) => Activity::IdleInTransaction,
+        }
+    }
+
+    /// Shows what has passed, and whether the backend works on something. A few plain stores: the relay does it each time it stops
+    /// to wait.
+    pub(super) fn show(&self, bytes_in: u64, bytes_out: u64, running: bool) {
+        self.traffic.bytes_in.store(bytes_in, Ordering::Relaxed);
+        self.traffic.bytes_out.store(bytes_out, Ordering::Relaxed);
+        self.traffic.running.store(running, Ordering::Relaxed);
     }
 
     /// The request that cancels what it is doing.
@@ -97,7 +186,10 @@ impl LiveSession {
 /// A session that is about to be entered.
 pub(super) struct Newcomer {
     pub(super) id: SessionId,
+    pub(super) client: PeerAddress,
     pub(super) ends: Option<(SocketAddr, SocketAddr)>,
+    pub(super) role: RoleName,
+    pub(super) startup: Option<StartupFacts>,
     pub(super) identity: ClientIdentity,
     pub(super) cancel: Option<CancelRequest>,
     pub(super) timers: Timers,
@@ -123,6 +215,9 @@ struct State {
     by_pid: HashMap<u32, Arc<LiveSession>>,
     /// No session begins any more.
     closing: bool,
+    /// Bytes of the sessions that are over.
+    past_in: u64,
+    past_out: u64,
 }
 
 impl Sessions {
@@ -130,10 +225,15 @@ impl Sessions {
     pub(super) fn register(self: &Arc<Self>, newcomer: Newcomer) -> Option<Registration> {
         let session = Arc::new(LiveSession {
             id: newcomer.id,
+            client: newcomer.client,
             ends: newcomer.ends,
+            role: newcomer.role,
+            startup: newcomer.startup,
             identity: newcomer.identity,
             cancel: newcomer.cancel,
             timers: newcomer.timers,
+            since: SystemTime::now(),
+            traffic: LiveTraffic::default(),
             started: Instant::now(),
             activity: AtomicU32::new(1),
             cancelling: AtomicBool::new(false),
@@ -167,6 +267,22 @@ impl Sessions {
     /// Whether no session is alive.
     pub fn is_empty(&self) -> bool {
         self.lock().live.is_empty()
+    }
+
+    /// All live sessions, in no order.
+    pub fn list(&self) -> Vec<Arc<LiveSession>> {
+        self.lock().live.values().cloned().collect()
+    }
+
+    /// How many there are and what they have passed. Each session is counted once, alive or over.
+    pub fn totals(&self) -> SessionTotals {
+        let state = self.lock();
+        let live = SessionTotals { active: length(state.live.len()), bytes_in: state.past_in, bytes_out: state.past_out };
+        state.live.values().fold(live, |totals, session| SessionTotals {
+            bytes_in: totals.bytes_in.saturating_add(session.bytes_in()),
+            bytes_out: totals.bytes_out.saturating_add(session.bytes_out()),
+            ..totals
+        })
     }
 
     /// Tells the sessions of these connections to end, our end of each first.
@@ -210,6 +326,8 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.sessions.lock();
         state.live.remove(&self.session.id);
+        state.past_in = state.past_in.saturating_add(self.session.bytes_in());
+        state.past_out = state.past_out.saturating_add(self.session.bytes_out());
         // The backend may have given the process ID to a newer session already.
         if let Some(request) = &self.session.cancel
             && state.by_pid.get(&request.pid).is_some_and(|entry| Arc::ptr_eq(entry, &self.session))
@@ -217,4 +335,8 @@ impl Drop for Registration {
             state.by_pid.remove(&request.pid);
         }
     }
+}
+
+fn length(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -308,6 +308,7 @@ where
         if relay.up.bytes.wrapping_add(relay.down.bytes) != passed {
             relay.live.note_activity(relay.is_idle());
         }
+        relay.live.show(relay.up.bytes, relay.down.bytes, relay.is_running());
         outcome
     }
 }

@@ -77,6 +77,12 @@ pub enum StartupPacket {
 }
 
 impl StartupPacket {
+    /// The SSLRequest, length word included.
+    pub const fn ssl_request() -> [u8; 8] {
+        let ([a, b, c, d], [e, f, g, h]) = (8_u32.to_be_bytes(), NEGOTIATE_SSL_CODE.to_be_bytes());
+        [a, b, c, d, e, f, g, h]
+    }
+
     /// Reads the packet behind its length word.
     ///
     /// # Errors

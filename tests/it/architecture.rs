@@ -55,6 +55,10 @@ const HOMES: &[(&str, &str)] = &[
     ("aws_lc_rs", "crypto.rs"),
     ("socket2", "listen/"),
     ("clap", "cli/"),
+    ("hyper", "admin/"),
+    ("hyper_util", "admin/"),
+    ("http_body_util", "admin/"),
+    ("prometheus_client", "observe/"),
     ("tracing_subscriber", "observe/"),
 ];
 

@@ -19,15 +19,20 @@ struct Victim {
 const SLEEPING: &str = "select count(*) = 1 from pg_stat_activity where usename = 'alice' and wait_event = 'PgSleep'";
 
 impl Victim {
-    fn asleep(world: &World, seconds: &str) -> Self {
+    fn logged_in(world: &World) -> Self {
         let mut wire = Wire::connect_tls(world.address(), &TlsOptions::with(Some(world.alice.clone()))).unwrap();
         let newest = if world.postgres.installation.major >= 18 { 2 } else { 0 };
         wire.send(&startup_of_version(3, newest, &[("user", "alice"), ("database", "postgres")]));
         let messages = wire.until_ready().unwrap();
         let key = messages.into_iter().find(|message| message.is('K')).map(|message| message.body).unwrap();
-        wire.query(&format!("select pg_sleep({seconds}), 'slept well'"));
-        world.postgres.wait_until(SLEEPING);
         Self { wire, pid: u32::from_be_bytes(key[..4].try_into().unwrap()), key: key[4..].to_vec() }
+    }
+
+    fn asleep(world: &World, seconds: &str) -> Self {
+        let mut victim = Self::logged_in(world);
+        victim.wire.query(&format!("select pg_sleep({seconds}), 'slept well'"));
+        world.postgres.wait_until(SLEEPING);
+        victim
     }
 
     fn request(&self) -> Vec<u8> {
@@ -152,7 +157,7 @@ fn the_right_key_cancels_in_the_clear_and_in_tls() {
 fn keys_of_newer_servers_are_longer() {
     let lengths = Installation::both().map(|installation| {
         let world = World::before(&installation);
-        (installation.major >= 18, Victim::asleep(&world, "0.1").key.len())
+        (installation.major >= 18, Victim::logged_in(&world).key.len())
     });
     assert!(lengths.iter().all(|(newer, length)| *length == if *newer { 32 } else { 4 }), "{lengths:?}");
 }
@@ -187,8 +192,7 @@ fn another_identity_cannot_cancel_even_with_the_right_key() {
 #[test]
 fn a_key_dies_with_its_session() {
     let world = World::new();
-    let mut ended = Victim::asleep(&world, "0.1");
-    ended.wire.until_ready().unwrap();
+    let mut ended = Victim::logged_in(&world);
     ended.wire.send_message('X', b"");
     ended.wire.read_to_end();
     let victim = Victim::asleep(&world, "1");

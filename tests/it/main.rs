@@ -16,6 +16,7 @@
     reason = "tests panic on purpose and document themselves by their names"
 )]
 
+mod admin;
 mod architecture;
 mod audit;
 mod backend_faults;

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::error::{EndReason, Reason};
-use crate::observe::CancelResult;
-use crate::observe::samples::{anonymous, cancel, ending, hostile_names, named, opening, refusal, start, trail};
+use crate::observe::samples::{admin, anonymous, cancel, ending, hostile_names, named, opening, refusal, start, trail};
+use crate::observe::{AdminResult, AdminVerb, CancelResult};
 
 fn line(record: &Record) -> String {
     Chain::new("01JD6Y00000000000000000000".to_owned()).line(&record.body)
@@ -109,6 +109,9 @@ fn every_record_has_the_fields_of_the_schema_and_no_other() {
         ("connection.refused.merged", line(&merged(Kind::Refused(Reason::Plaintext)))),
         ("cancel", line_of(&Event::CancelHandled(&cancel(CancelResult::UnknownKey)))),
         ("cancel.merged", line(&merged(Kind::Cancelled(CancelResult::UnknownKey)))),
+        ("admin", line_of(&Event::AdminHandled(&admin(Some(AdminVerb::Kill), AdminResult::Done)))),
+        ("admin", line_of(&Event::AdminHandled(&admin(None, AdminResult::Forbidden)))),
+        ("admin.merged", line(&merged(Kind::Forbidden))),
         ("audit.gap", line(&Record::gap(&Lost { count: 3, first: UNIX_EPOCH, last: UNIX_EPOCH }, UNIX_EPOCH))),
     ];
     for (shape, line) in records {
@@ -122,6 +125,9 @@ fn the_schema_knows_every_code() {
     let defs = &schema["$defs"];
     assert_eq!(defs["reason"]["enum"], Value::from(Reason::ALL.map(Reason::code).to_vec()));
     assert_eq!(defs["cancel_result"]["enum"], Value::from(CancelResult::ALL.map(CancelResult::code).to_vec()));
+    assert_eq!(defs["admin_result"]["enum"], Value::from(AdminResult::ALL.map(AdminResult::code).to_vec()));
+    let verbs = AdminVerb::ALL.map(|verb| Value::from(verb.code())).into_iter().chain([Value::Null]).collect();
+    assert_eq!(defs["admin"]["properties"]["verb"]["enum"], Value::Array(verbs));
     assert_eq!(defs["session.end"]["properties"]["reason"]["enum"], Value::from(EndReason::ALL.map(EndReason::code).to_vec()));
 }
 

@@ -8,10 +8,19 @@ use super::*;
 use crate::identity::testing::identity;
 use crate::session::registry::{Newcomer, Registration, Sessions};
 use crate::session::timers::Timers;
-use crate::types::SessionId;
+use crate::types::{PeerAddress, RoleName, SessionId};
 
 fn newcomer() -> Newcomer {
-    Newcomer { id: SessionId::generate(), ends: None, identity: identity("alice"), cancel: None, timers: Timers::default() }
+    Newcomer {
+        id: SessionId::generate(),
+        client: PeerAddress::new("127.0.0.1:5000".parse().unwrap()),
+        ends: None,
+        role: RoleName::truncated(b"alice").unwrap(),
+        startup: None,
+        identity: identity("alice"),
+        cancel: None,
+        timers: Timers::default(),
+    }
 }
 
 /// A relay between two in-memory streams, as a task; the test holds the far ends.

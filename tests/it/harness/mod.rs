@@ -3,6 +3,7 @@
 pub mod clients;
 pub mod daemon;
 pub mod der;
+pub mod http;
 pub mod pki;
 pub mod postgres;
 pub mod wire;

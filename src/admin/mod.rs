@@ -1,0 +1,108 @@
+//! Where operators look: metrics, probes and a status page over HTTP, read only, and a Unix socket where sessions can be seen and ended.
+//!
+//! Nothing here can be reached through the door that clients use, and nothing here opens a connection to the backend on request.
+
+mod health;
+mod host;
+mod http;
+mod page;
+mod protocol;
+mod socket;
+mod verbs;
+mod view;
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use health::Phase;
+pub use page::lines;
+pub use protocol::{Body, CertLine, Fault, FaultCode, Reply, Request, Selector, SessionLine};
+pub use socket::SocketError;
+pub use view::{About, BackendStatus, CertificatesStatus, ConnectionsStatus, SessionsStatus, Status, View};
+
+use health::{BackendState, watch_backend};
+use http::Endpoint;
+use socket::{AdminSocket, SocketFile};
+
+use crate::config::AdminSettings;
+use crate::listen::{BindError, bind};
+use crate::observe::Event;
+
+/// The endpoint and the socket, bound and not yet served.
+#[derive(Debug)]
+pub struct Admin {
+    endpoint: Option<TcpListener>,
+    hosts: Vec<String>,
+    socket: Option<AdminSocket>,
+}
+
+/// Endpoint and socket while they are served; dropping it ends both.
+#[derive(Debug)]
+pub struct ServedAdmin {
+    _tasks: JoinSet<()>,
+    _file: Option<SocketFile>,
+}
+
+/// Why operators could not look.
+#[derive(Debug)]
+pub enum AdminError {
+    /// `admin.listen` cannot be bound.
+    Endpoint(BindError),
+    /// `admin.socket` cannot be made.
+    Socket(SocketError),
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Its text begins with `listen:`.
+            Self::Endpoint(error) => write!(f, "admin.{error}"),
+            Self::Socket(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Admin {
+    /// Binds what is configured.
+    ///
+    /// # Errors
+    /// The first that fails; nothing is left behind.
+    pub fn bind(settings: &AdminSettings) -> Result<Self, AdminError> {
+        let endpoint = settings.listen.map(bind).transpose().map_err(AdminError::Endpoint)?;
+        let socket = settings.socket.as_deref().map(AdminSocket::bind).transpose().map_err(AdminError::Socket)?;
+        Ok(Self { endpoint, hosts: settings.hosts.clone(), socket })
+    }
+
+    /// Begins to serve, within a runtime.
+    ///
+    /// # Errors
+    /// The kernel or the runtime refuses a socket.
+    pub fn serve(self, view: View) -> io::Result<ServedAdmin> {
+        let Self { endpoint, hosts, socket } = self;
+        let view = Arc::new(view);
+        let mut tasks = JoinSet::new();
+        let (seen, backend) = watch::channel(BackendState::Unknown);
+        if endpoint.is_some() || socket.is_some() {
+            tasks.spawn(watch_backend(Arc::clone(&view.snapshot), view.observers.clone(), seen));
+        }
+        if let Some(listener) = endpoint {
+            let address = format!("http://{}", listener.local_addr()?);
+            let endpoint = Endpoint { view: Arc::clone(&view), backend: backend.clone(), hosts };
+            tasks.spawn(http::serve(tokio::net::TcpListener::from_std(listener)?, endpoint));
+            view.observers.emit(&Event::AdminListening { address: &address });
+        }
+        let mut file = None;
+        if let Some(AdminSocket { listener, file: name }) = socket {
+            let address = name.to_string();
+            file = Some(name);
+            tasks.spawn(socket::serve(tokio::net::UnixListener::from_std(listener)?, Arc::clone(&view), backend));
+            view.observers.emit(&Event::AdminListening { address: &address });
+        }
+        Ok(ServedAdmin { _tasks: tasks, _file: file })
+    }
+}

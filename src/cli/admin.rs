@@ -1,0 +1,222 @@
+//! `postern status`, `sessions` and `kill`: a question to the running daemon through its admin socket.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::table::{Align, table};
+use super::{ConfigFile, Exit};
+use crate::admin::{Body, Reply, Request, Selector, SessionLine, Status, lines};
+use crate::config;
+use crate::observe::{Word, harmless_json};
+
+/// How long the daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How to ask the running daemon.
+#[derive(Debug, Args)]
+pub(super) struct Asking {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which sessions to end, and how to ask.
+#[derive(Debug, Args)]
+pub(super) struct Killing {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Which sessions to end.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// The session of this ID, as `postern sessions` and the audit trail show it
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    /// Every session of this role
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+    /// Every session of the certificate with this SHA-256 fingerprint
+    #[arg(long, value_name = "FINGERPRINT")]
+    cert: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum AskError {
+    /// The socket cannot be reached.
+    Socket(PathBuf, io::Error),
+    /// What came is no reply.
+    Reply(serde_json::Error),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path, error) => {
+                write!(f, "{}: {error}", path.display())?;
+                let advice = ADVICE.iter().find(|(kind, _)| *kind == error.kind());
+                advice.map_or(Ok(()), |(_, advice)| write!(f, "; {advice}"))
+            }
+            Self::Reply(error) => write!(f, "the daemon's reply cannot be understood ({error}); is it of another version?"),
+        }
+    }
+}
+
+/// What to do about a socket that cannot be asked.
+const ADVICE: [(io::ErrorKind, &str); 4] = [
+    (io::ErrorKind::NotFound, "is the daemon running with this configuration?"),
+    (io::ErrorKind::ConnectionRefused, "is the daemon running with this configuration?"),
+    (io::ErrorKind::PermissionDenied, "ask as root or as the user that Postern runs as"),
+    (io::ErrorKind::WouldBlock, "the daemon does not answer in time"),
+];
+
+/// `postern status`.
+pub(super) fn status(asking: Asking) -> Exit {
+    run(&Request::Status, asking)
+}
+
+/// `postern sessions`.
+pub(super) fn sessions(asking: Asking) -> Exit {
+    run(&Request::Sessions, asking)
+}
+
+/// `postern kill`.
+pub(super) fn kill(killing: Killing) -> Exit {
+    let Killing { target: Target { id, role, cert }, asking } = killing;
+    match id.map(Selector::Id).or(role.map(Selector::Role)).or(cert.map(Selector::Cert)) {
+        Some(selector) => run(&Request::Kill(selector), asking),
+        // Clap sees to it that there is one.
+        None => Exit::Failed,
+    }
+}
+
+/// Asks and prints the answer.
+fn run(request: &Request, asking: Asking) -> Exit {
+    let path = asking.config.path();
+    let socket = match config::load(&path) {
+        Ok(loaded) => loaded.settings.boot.admin.socket,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return Exit::Config;
+        }
+    };
+    let Some(socket) = socket else {
+        eprintln!("{}: admin.socket: found null, expected the path of the daemon's admin socket; set it and restart", path.display());
+        return Exit::Config;
+    };
+    match ask(&socket, request) {
+        Ok(reply) => print(request, &reply, asking.json),
+        Err(error) => {
+            eprintln!("postern: {error}");
+            Exit::Failed
+        }
+    }
+}
+
+fn ask(socket: &Path, request: &Request) -> Result<Reply, AskError> {
+    let exchange = || {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(request.line().as_bytes())?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).map(|_| reply)
+    };
+    let reply = exchange().map_err(|error| AskError::Socket(socket.to_owned(), error))?;
+    serde_json::from_slice(&reply).map_err(AskError::Reply)
+}
+
+fn print(request: &Request, reply: &Reply, json: bool) -> Exit {
+    let exit = match &reply.body {
+        Body::Status(_) | Body::Sessions(_) => Exit::Done,
+        Body::Killed(ids) if ids.is_empty() => Exit::Failed,
+        Body::Killed(_) => Exit::Done,
+        Body::Error(_) => Exit::Failed,
+    };
+    let text = match &reply.body {
+        _ if json => harmless_json(&serde_json::to_string(reply).unwrap_or_default()),
+        Body::Status(status) => status_table(status),
+        Body::Sessions(sessions) => session_table(sessions),
+        Body::Killed(ids) => killed(request, ids),
+        Body::Error(fault) => {
+            eprintln!("postern: {}", Word(fault.message.as_bytes()));
+            return exit;
+        }
+    };
+    // Whoever closes the pipe has read enough.
+    let _ = writeln!(io::stdout(), "{text}");
+    exit
+}
+
+fn status_table(status: &Status) -> String {
+    let rows = lines(status).into_iter().map(|(name, value)| vec![name, printable(&value)]).collect();
+    format!("Postern is {}\n{}", if status.ready { "ready" } else { "not ready" }, table(&[], rows))
+}
+
+fn session_table(sessions: &[SessionLine]) -> String {
+    let header = [
+        ("ID", Align::Left),
+        ("ROLE", Align::Left),
+        ("DATABASE", Align::Left),
+        ("APPLICATION", Align::Left),
+        ("CLIENT", Align::Left),
+        ("SINCE", Align::Left),
+        ("STATE", Align::Left),
+        ("IN", Align::Right),
+        ("OUT", Align::Right),
+        ("CERTIFICATE", Align::Left),
+        ("SERIAL", Align::Left),
+        ("VALID UNTIL", Align::Left),
+    ];
+    let rows = sessions.iter().map(|session| {
+        vec![
+            session.id.clone(),
+            word(&session.role),
+            word(&session.database),
+            session.application_name.as_deref().map(word).unwrap_or_default(),
+            session.client.clone(),
+            session.since.clone(),
+            session.state.clone(),
+            session.bytes_in.to_string(),
+            session.bytes_out.to_string(),
+            session.cert.cn.as_deref().map(word).unwrap_or_default(),
+            session.cert.serial.clone(),
+            session.cert.not_after.clone().unwrap_or_default(),
+        ]
+    });
+    let count = match sessions {
+        [_] => "1 session".to_owned(),
+        sessions => format!("{} sessions", sessions.len()),
+    };
+    format!("{}\n{count}", table(&header, rows.collect()))
+}
+
+fn killed(request: &Request, ids: &[String]) -> String {
+    match (ids, request) {
+        ([], Request::Kill(Selector::Id(id))) => format!("no session {}", word(id)),
+        ([], Request::Kill(Selector::Role(role))) => format!("no session of role {}", word(role)),
+        ([], Request::Kill(Selector::Cert(_))) => "no session of this certificate".to_owned(),
+        ([], Request::Status | Request::Sessions) => "no session".to_owned(),
+        (ids, _) => ids.iter().map(|id| format!("{}: told to end", word(id))).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+fn word(text: &str) -> String {
+    Word(text.as_bytes()).to_string()
+}
+
+/// A value of our own, spaces and all; what could act on a terminal is escaped.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
