@@ -1,0 +1,209 @@
+//! A database that is away, silent, dying or lying: the client is told the truth, or nothing.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::harness::World;
+use crate::harness::daemon::{Config, Daemon};
+use crate::harness::pki::{Credentials, Pki, Profile};
+use crate::harness::postgres::private_dir;
+use crate::harness::wire::{End, Fields, Refusal, Wire, message};
+
+/// Postern in front of a socket that a script answers.
+struct Stage {
+    postern: Daemon,
+    alice: Credentials,
+    _dir: tempfile::TempDir,
+    _actor: Option<JoinHandle<()>>,
+}
+
+impl Stage {
+    /// Nobody listens.
+    fn empty() -> Self {
+        Self::set(|_| None)
+    }
+
+    /// Each connection is handed to `act`, one after the other.
+    fn with(act: impl Fn(UnixStream) + Send + 'static) -> Self {
+        Self::set(|dir| {
+            let listener = UnixListener::bind(dir.join(".s.PGSQL.5432")).unwrap();
+            Some(thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(&act)))
+        })
+    }
+
+    fn set(actor: impl FnOnce(&Path) -> Option<JoinHandle<()>>) -> Self {
+        let dir = private_dir();
+        let actor = actor(dir.path());
+        let pki = Pki::new();
+        let config = Config::new(&pki, dir.path(), 5432).backend(&format!("{{ host: {}, connect_timeout: 1s }}", dir.path().display()));
+        Self { postern: Daemon::start(&config), alice: pki.client(Profile::Good), _dir: dir, _actor: actor }
+    }
+
+    fn log_in(&self) -> Result<Wire, Refusal> {
+        Wire::log_in(self.postern.address(), &self.alice, "alice")
+    }
+
+    /// The refusal of a login that the backend spoilt.
+    #[track_caller]
+    fn refusal(&self) -> Fields {
+        match self.log_in() {
+            Err(Refusal::Error(fields)) => fields,
+            Err(Refusal::End(end)) => panic!("{end}"),
+            Ok(_) => panic!("logged in"),
+        }
+    }
+
+    #[track_caller]
+    fn is_not_accepting(&self, reason: &str) {
+        let fields = self.refusal();
+        assert_eq!(fields.to_string(), "FATAL 57P03 the database system is not accepting connections");
+        assert!(fields.detail.is_some(), "a DETAIL says what is the matter");
+        self.postern.wait_for_record(|record| record["event"] == "connection.refused" && record["reason"] == reason);
+    }
+}
+
+#[test]
+fn an_absent_backend_is_not_accepting_connections() {
+    Stage::empty().is_not_accepting("backend_unreachable");
+}
+
+#[test]
+fn a_backend_that_accepts_and_closes_is_not_accepting_connections() {
+    Stage::with(drop).is_not_accepting("backend_unreachable");
+}
+
+#[test]
+fn a_silent_backend_is_given_up_in_time() {
+    let stage = Stage::with(std::mem::forget);
+    let begun = Instant::now();
+    stage.is_not_accepting("backend_unreachable");
+    assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_backend_that_talks_nonsense_is_not_accepting_connections() {
+    Stage::with(|mut stream| {
+        read_startup(&mut stream);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    })
+    .is_not_accepting("backend_protocol");
+}
+
+#[test]
+fn a_backend_that_announces_a_huge_message_is_not_accepting_connections() {
+    Stage::with(|mut stream| {
+        read_startup(&mut stream);
+        stream.write_all(b"R\xff\xff\xff\xff").unwrap();
+        drop(stream.read(&mut [0; 1]));
+    })
+    .is_not_accepting("backend_protocol");
+}
+
+#[test]
+fn a_backend_that_asks_for_a_password_lets_nobody_in() {
+    let stage = Stage::with(|mut stream| {
+        read_startup(&mut stream);
+        stream.write_all(&message('R', &[0, 0, 0, 3])).unwrap();
+        drop(stream.read(&mut [0; 1]));
+    });
+    assert_eq!(stage.refusal().severity, "FATAL");
+    stage.postern.wait_for_record(|record| record["event"] == "connection.refused" && record["reason"] == "backend_refused");
+}
+
+#[test]
+fn a_backend_that_is_starting_up_says_so_itself() {
+    let stage = Stage::with(|mut stream| {
+        read_startup(&mut stream);
+        stream.write_all(&message('E', b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0")).unwrap();
+    });
+    assert_eq!(stage.refusal().to_string(), "FATAL 57P03 the database system is starting up");
+    stage.postern.wait_for_record(|record| record["event"] == "connection.refused" && record["reason"] == "backend_refused");
+}
+
+#[test]
+fn a_backend_that_dies_between_messages_is_reported() {
+    let stage = Stage::with(|mut stream| {
+        admit(&mut stream);
+        read_message(&mut stream);
+        stream.write_all(&row_description()).unwrap();
+    });
+    let mut wire = stage.log_in().unwrap();
+    wire.query("select 1");
+    assert!(wire.read_message().unwrap().is('T'));
+    let fields = wire.read_message().unwrap().fields();
+    assert_eq!(fields.to_string(), "FATAL 08006 server closed the connection unexpectedly");
+    assert_eq!(wire.read_to_end(), (vec![], End::Closed));
+    stage.postern.wait_for_record(|record| record["event"] == "session.end" && record["reason"] == "backend_lost");
+}
+
+#[test]
+fn a_backend_that_dies_within_a_row_ends_the_session_without_a_word() {
+    let stage = Stage::with(|mut stream| {
+        admit(&mut stream);
+        read_message(&mut stream);
+        let row = message('D', &[&[0, 1, 0, 0, 0, 100][..], &[b'x'; 100]].concat());
+        stream.write_all(&[row_description(), row[..50].to_vec()].concat()).unwrap();
+    });
+    let mut wire = stage.log_in().unwrap();
+    wire.query("select 1");
+    assert!(wire.read_message().unwrap().is('T'));
+    let (rest, _end) = wire.read_to_end();
+    assert!(rest.len() <= 50, "something was added to half a row: {:?}", String::from_utf8_lossy(&rest));
+    assert!(rest.iter().skip(11).all(|byte| *byte == b'x'), "{rest:?}");
+    stage.postern.wait_for_record(|record| record["event"] == "session.end" && record["reason"] == "backend_lost");
+}
+
+#[test]
+fn the_backends_own_last_word_is_the_last() {
+    let world = World::new();
+    let mut wire = world.log_in();
+    let pid = wire.rows("select pg_backend_pid()")[0][0].clone().unwrap();
+    world.postgres.sql(&format!("select pg_terminate_backend({pid})"));
+    let last = wire.read_message().unwrap().fields();
+    assert_eq!(last.to_string(), "FATAL 57P01 terminating connection due to administrator command");
+    assert_eq!(wire.read_to_end(), (vec![], End::Closed));
+}
+
+#[test]
+fn a_database_that_goes_down_and_comes_back_serves_at_once() {
+    let mut world = World::new();
+    let mut wire = world.log_in();
+    world.postgres.stop();
+    // An immediate shutdown warns its clients, or is gone before it can.
+    assert!(wire.until_ready().is_err());
+    assert!(Wire::log_in(world.address(), &world.alice, "alice").is_err());
+    world.postgres.start();
+    let begun = Instant::now();
+    world.log_in();
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+}
+
+fn admit(stream: &mut UnixStream) {
+    read_startup(stream);
+    let key = message('K', &[0, 0, 0, 7, 0, 0, 0, 9]);
+    stream.write_all(&[message('R', &[0; 4]), key, message('Z', b"I")].concat()).unwrap();
+}
+
+fn row_description() -> Vec<u8> {
+    message('T', &[&[0, 1][..], b"x\0", &[0; 18]].concat())
+}
+
+fn read_startup(stream: &mut UnixStream) -> Vec<u8> {
+    read_body(stream)
+}
+
+fn read_message(stream: &mut UnixStream) -> Vec<u8> {
+    stream.read_exact(&mut [0]).unwrap();
+    read_body(stream)
+}
+
+fn read_body(stream: &mut UnixStream) -> Vec<u8> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+    stream.read_exact(&mut body).unwrap();
+    body
+}

