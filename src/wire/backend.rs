@@ -63,8 +63,9 @@ impl BackendScanner {
     pub fn feed(&mut self, chunk: &[u8], frontend: &mut FrontendScanner) -> Result<usize, InvalidLength> {
         let Self { messages, ready, statements, errors, ended_with_error } = self;
         messages.scan(chunk, |piece| match piece.kind {
-            b'Z' => {
-                if let [status, ..] = piece.body {
+            // Of any other length it is none: libpq does not take it either (fe-protocol3.c, pqParseInput3: "message contents do not agree").
+            b'Z' if piece.length == 1 => {
+                if let [status] = piece.body {
                     *ready = TransactionStatus::from_byte(*status);
                     frontend.answered();
                 }
