@@ -22,6 +22,7 @@ mod backend_faults;
 mod cancel;
 mod cli;
 mod differential;
+mod fuzz;
 mod harness;
 mod hostile;
 mod refusals;
