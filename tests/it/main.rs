@@ -27,3 +27,4 @@ mod harness;
 mod hostile;
 mod refusals;
 mod sessions;
+mod supply_chain;
