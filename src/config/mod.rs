@@ -93,10 +93,12 @@ fn decode(bytes: Vec<u8>) -> Result<String, Diagnostic> {
     }
 }
 
-/// The place just behind a text.
+/// The place just behind a text. YAML ends a line at a carriage return too, with or without a line feed behind it.
 fn end_of(text: &str) -> Position {
-    let line = text.matches('\n').count().saturating_add(1);
-    let column = text.rsplit('\n').next().unwrap_or("").chars().count().saturating_add(1);
+    let text = text.replace("\r\n", "\n");
+    let ends = ['\n', '\r'];
+    let line = text.matches(ends).count().saturating_add(1);
+    let column = text.rsplit(ends).next().unwrap_or("").chars().count().saturating_add(1);
     Position { line, column }
 }
 

@@ -55,6 +55,12 @@ fn every_invalid_file_has_exactly_its_faults() {
 }
 
 #[test]
+fn a_carriage_return_ends_a_line_in_every_fault() {
+    assert!(faults_of(b"a: 1\rb: \0\r").contains("p.yaml:2:4:"));
+    assert!(faults_of(b"a: 1\r\nb: \0\r\n").contains("p.yaml:2:4:"));
+}
+
+#[test]
 fn the_reference_says_what_the_example_means() {
     let example = load(&folder("config").join("example.yaml")).unwrap().settings;
     let reference = load(&folder("config").join("reference.yaml")).unwrap().settings;

@@ -17,6 +17,8 @@ pub struct Extensions {
     pub name_constraints: bool,
     /// Whether subjectAltName is present.
     pub subject_alt_name: bool,
+    /// Whether it holds a dNSName.
+    pub dns_name: bool,
     /// netscape-cert-type, if present: whether it allows TLS clients. OpenSSL still obeys it.
     pub netscape_client: Option<bool>,
     /// Whether an extension is critical that OpenSSL does not handle either (crypto/x509/v3_purp.c, supported_nids).
@@ -73,7 +75,13 @@ impl Extensions {
                 let usages: NSCertType = whole(extension.value, "its netscape-cert-type cannot be read")?;
                 self.netscape_client = Some(usages.ssl_client());
             }
-            SUBJECT_ALT_NAME => self.subject_alt_name = true,
+            SUBJECT_ALT_NAME => {
+                self.subject_alt_name = true;
+                // Names that cannot be read are none: what they are wanted for then fails closed.
+                let names = whole::<read::SubjectAlternativeName<'_>>(extension.value, "its subjectAltName cannot be read");
+                let is_dns = |name: &read::GeneralName<'_>| matches!(name, read::GeneralName::DNSName(_));
+                self.dns_name = names.is_ok_and(|names| names.general_names.iter().any(is_dns));
+            }
             NAME_CONSTRAINTS => self.name_constraints = true,
             CRL_DISTRIBUTION_POINTS => {
                 let points = only(extension.value, tag::SEQUENCE, "cRLDistributionPoints is not a SEQUENCE")?;

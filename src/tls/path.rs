@@ -21,12 +21,26 @@ impl Path<'_> {
             may_issue(intermediate, self.below(index))?;
         }
         may_issue(self.anchor, self.intermediates)?;
+        self.names_are_constrained_in_full()?;
         if let Some(lists) = lists {
             self.steps().try_for_each(|(certificate, issuer)| lists.check(certificate, issuer, now))?;
         }
         in_force(self.anchor, now)?;
         self.intermediates.iter().rev().try_for_each(|intermediate| in_force(intermediate, now))?;
         Ok(self.steps().map(|(certificate, issuer)| link(certificate, issuer)).collect())
+    }
+
+    /// webpki holds a leaf's alternative names to the constraints above it, OpenSSL the common name too where there is no dNSName
+    /// (crypto/x509/v3_ncons.c, NAME_CONSTRAINTS_check_CN). The common name is the role here, so without a dNSName nobody enters.
+    fn names_are_constrained_in_full(&self) -> Result<(), Refusal> {
+        let constrained = self.intermediates.iter().chain([self.anchor]).any(|authority| authority.extensions().name_constraints);
+        if constrained && !self.leaf.extensions().dns_name {
+            return Err(Refusal::invalid(format!(
+                "{} has no DNS name, and a CA above it has name constraints, which cannot be checked on its common name",
+                shown(self.leaf)
+            )));
+        }
+        Ok(())
     }
 
     /// The intermediates below the one at `index`.

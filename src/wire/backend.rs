@@ -66,8 +66,10 @@ impl BackendScanner {
             chunk,
             |_| usize::MAX,
             |piece| match piece.kind {
-                b'Z' => {
-                    if let [status, ..] = piece.body {
+                // Of any other length it is none: libpq does not take it either (fe-protocol3.c, pqParseInput3: "message contents do not
+                // agree").
+                b'Z' if piece.length == 1 => {
+                    if let [status] = piece.body {
                         *ready = TransactionStatus::from_byte(*status);
                         frontend.answered();
                     }

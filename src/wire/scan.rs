@@ -7,7 +7,9 @@ pub struct MessageScanner {
     /// The header so far: type byte and length word.
     header: [u8; HEADER_LENGTH],
     header_filled: usize,
-    /// Bytes of the current body that are still to come.
+    /// The length of the current body.
+    body_length: usize,
+    /// Bytes of it that are still to come.
     body_left: usize,
 }
 
@@ -18,6 +20,8 @@ pub struct Piece<'a> {
     pub kind: u8,
     /// Whether the message begins here; its further pieces have `false`.
     pub first: bool,
+    /// The length of its whole body.
+    pub length: usize,
     /// What the chunk holds of its body.
     pub body: &'a [u8],
     /// Whether the message ends here.
@@ -62,7 +66,8 @@ impl MessageScanner {
                     break;
                 }
                 let [kind, ..] = self.header;
-                self.body_left = self.announced_body().filter(|body| *body <= longest(kind)).ok_or(InvalidLength { sound })?;
+                self.body_length = self.announced_body().filter(|body| *body <= longest(kind)).ok_or(InvalidLength { sound })?;
+                self.body_left = self.body_length;
                 true
             };
             let (body, behind) = rest.split_at_checked(self.body_left).unwrap_or((rest, &[]));
@@ -74,7 +79,7 @@ impl MessageScanner {
                 self.header_filled = 0;
                 last_boundary = chunk.len().saturating_sub(rest.len());
             }
-            visit(Piece { kind, first, body, last });
+            visit(Piece { kind, first, length: self.body_length, body, last });
         }
         Ok(last_boundary)
     }

@@ -174,13 +174,20 @@ fn v1_leaves_can_be_refused() {
 }
 
 #[test]
-fn a_v1_leaf_under_name_constraints_is_refused() {
+fn under_name_constraints_a_leaf_needs_a_dns_name_that_they_permit() {
     let ca = Maker::new("ca");
     let constraints = sequence(&[element(0xa0, &sequence(&[element(0x82, b"example")]))]);
     let root = Draft::of(&ca.name).authority(None).with(&[0x55, 0x1d, 30], true, &constraints).sign(&ca.key, &ca);
     let trust = trust_in(&[&root], None);
     assert_eq!(verdict(&trust, &Draft::leaf("alice").v1().sign(&key(), &ca), &[]), Err(("cert_invalid", Alert::CertificateUnknown)));
-    assert_eq!(verdict(&trust, &Draft::leaf("alice").sign(&key(), &ca), &[]), Ok(2));
+    // OpenSSL would hold a dotted common name to them; webpki holds none.
+    assert_eq!(verdict(&trust, &Draft::leaf("dba.other").sign(&key(), &ca), &[]), Err(("cert_invalid", Alert::CertificateUnknown)));
+    let named = |dns: &[u8]| {
+        let names = sequence(&[element(0x82, dns)]);
+        verdict(&trust, &Draft::leaf("alice").with(&[0x55, 0x1d, 17], false, &names).sign(&key(), &ca), &[])
+    };
+    assert_eq!(named(b"alice.example"), Ok(2));
+    assert_eq!(named(b"alice.other").err().map(|(reason, _)| reason), Some("cert_invalid"));
 }
 
 #[test]

@@ -48,6 +48,20 @@ fn a_session_is_idle_when_every_query_has_its_ready_for_query() {
 }
 
 #[test]
+fn a_ready_for_query_of_another_length_answers_nothing_however_it_is_cut() {
+    let long = message(b'Z', b"II");
+    let mut at_once = Session::new();
+    at_once.client(b"QQ");
+    at_once.1.feed(&long, &mut at_once.0).unwrap();
+    let mut by_bytes = Session::new();
+    by_bytes.client(b"QQ").backend(&[(b'Z', b"II")]);
+    for session in [at_once, by_bytes] {
+        assert_eq!(session.1.ready(), None);
+        assert!(!session.0.is_answered());
+    }
+}
+
+#[test]
 fn a_transaction_is_not_idle() {
     assert!(!Session::new().client(b"Q").backend(&[(b'Z', b"T")]).is_idle());
     assert!(!Session::new().client(b"Q").backend(&[(b'Z', b"E")]).is_idle());

@@ -1,0 +1,16 @@
+//! What must hold for any bytes whatever: one function for each door that bytes come in by.
+//!
+//! libFuzzer calls them through `../targets`, and `cargo test` over mutations of what is recorded in `tests/vectors`. They panic
+//! where something does not hold.
+
+mod certificate;
+mod config;
+mod scanner;
+mod session;
+mod startup;
+
+pub use certificate::certificate;
+pub use config::config;
+pub use scanner::frontend_scanner;
+pub use session::backend_scanner;
+pub use startup::startup;
