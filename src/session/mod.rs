@@ -73,8 +73,15 @@ impl Transport for TcpStream {
 }
 
 /// Serves one connection to its end, or until its session runs as a task of its own.
-pub async fn serve<S: Transport>(stream: S, peer: PeerAddress, door: Arc<Door>) {
+///
+/// The connection has arrived when this returns, before anything is polled: where the oldest gives way, tasks that run in another order
+/// than they were spawned in must not make the newest the oldest.
+pub fn serve<S: Transport>(stream: S, peer: PeerAddress, door: Arc<Door>) -> impl Future<Output = ()> {
     let arrival = Box::new(Arrival::new(peer, stream.local(), Arc::clone(&door)));
+    see_to(stream, arrival, door)
+}
+
+async fn see_to<S: Transport>(stream: S, arrival: Box<Arrival>, door: Arc<Door>) {
     let bare_trail = arrival.trail.clone();
     let mut serving = Box::pin(async {
         match establish(stream, arrival).await {
