@@ -340,3 +340,52 @@ impl Drop for Registration {
 fn length(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::testing::identity;
+
+    fn enter(sessions: &Arc<Sessions>) -> Registration {
+        let newcomer = Newcomer {
+            id: SessionId::generate(),
+            client: PeerAddress::new("127.0.0.1:5000".parse().unwrap()),
+            ends: None,
+            role: RoleName::truncated(b"alice").unwrap(),
+            startup: None,
+            identity: identity("alice"),
+            cancel: None,
+            timers: Timers::default(),
+        };
+        sessions.register(newcomer).unwrap()
+    }
+
+    #[test]
+    fn bytes_count_once_while_a_session_lives_and_when_it_is_over() {
+        let sessions = Arc::new(Sessions::default());
+        let (first, second) = (enter(&sessions), enter(&sessions));
+        first.session().show(1, 10, true);
+        second.session().show(2, 20, false);
+        assert_eq!(sessions.totals(), SessionTotals { active: 2, bytes_in: 3, bytes_out: 30 });
+        first.session().show(4, 40, false);
+        drop(first);
+        assert_eq!(sessions.totals(), SessionTotals { active: 1, bytes_in: 6, bytes_out: 60 });
+        drop(second);
+        assert_eq!(sessions.totals(), SessionTotals { active: 0, bytes_in: 6, bytes_out: 60 });
+    }
+
+    #[test]
+    fn what_a_session_does_has_pg_stat_activitys_words() {
+        let sessions = Arc::new(Sessions::default());
+        let session = enter(&sessions);
+        let session = session.session();
+        assert_eq!(session.activity(), Activity::Idle);
+        session.note_activity(false);
+        session.show(1, 1, true);
+        assert_eq!(session.activity(), Activity::Active);
+        session.show(2, 2, false);
+        assert_eq!(session.activity(), Activity::IdleInTransaction);
+        session.note_activity(true);
+        assert_eq!(session.activity(), Activity::Idle);
+    }
+}
