@@ -18,7 +18,10 @@ FUZZ_SECONDS ?= 300
 fuzz:
 	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 	for target in startup frontend_scanner backend_scanner certificate config; do \
-	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	  case $$target in config) seeds="tests/config/valid tests/config/invalid config" ;; *) seeds=tests/vectors ;; esac; \
+	  mkdir -p tests/fuzz/corpus/$$target; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target tests/fuzz/corpus/$$target $$seeds \
+	    -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=8192 || exit 1; \
 	done
 
 setup:
