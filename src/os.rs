@@ -23,7 +23,7 @@ pub use process::{cpu_time, most_descriptors, open_descriptors, resident_bytes};
 /// # Errors
 /// The databases could not be asked.
 pub fn uid_of(name: &str) -> io::Result<Option<u32>> {
-    Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+    Ok(user(name)?.map(|user| user.uid.as_raw()))
 }
 
 /// A user of this machine, by name; `None` where the system's databases know none.

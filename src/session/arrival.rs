@@ -113,7 +113,7 @@ impl Arrival {
     pub(super) async fn until_shed(&self, parting: impl Future<Output = ()>) {
         tokio::select! {
             () = parting => {}
-            _ = self.waiting.must_go() => {}
+            _ = self.must_go() => {}
         }
     }
 }

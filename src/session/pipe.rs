@@ -5,8 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::time::Instant;
-
 use super::Transport;
 use super::arrival::Door;
 use super::closing::{part_encrypted, part_mute};
@@ -27,7 +25,6 @@ struct Tail {
     door: Arc<Door>,
     registration: Registration,
     holding: Holding,
-    started: Instant,
 }
 
 /// The task of a session: small, because there are as many as sessions.
@@ -42,7 +39,7 @@ impl<S: Transport> Connected<S> {
         let Self { stream, backend, registration, holding, greeting, early, arrival } = self;
         let super::Arrival { door, .. } = *arrival;
         let pipe = Relay::new(stream, backend, Arc::clone(registration.session()), greeting, &early);
-        let tail = Tail { door, registration, holding, started: Instant::now() };
+        let tail = Tail { door, registration, holding };
         tokio::spawn(Session { pipe: Some(pipe), tail: Some(Box::new(tail)) });
     }
 }
@@ -64,7 +61,7 @@ impl<S: Transport> Future for Session<S> {
 impl Tail {
     /// Records the end, then leaves both sides: the client with its last message, the backend with nothing to do for nobody.
     async fn close<S: Transport>(self: Box<Self>, pipe: Pipe<S>, finish: Finish) {
-        let Self { door, registration, holding, started } = *self;
+        let Self { door, registration, holding } = *self;
         let traffic = pipe.traffic();
         let (client, backend) = pipe.into_streams();
         let session = registration.session();
@@ -74,7 +71,7 @@ impl Tail {
             role: holding.role,
             database: session.startup().map(|startup| startup.database.clone()).unwrap_or_default(),
             reason: finish.reason,
-            duration: started.elapsed(),
+            duration: session.started().elapsed(),
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,
             statements: traffic.statements,
@@ -92,7 +89,7 @@ impl Tail {
         };
         let leave_backend = async {
             if finish.cancel
-                && let Some(request) = registration.session().cancel()
+                && let Some(request) = session.cancel()
             {
                 // A failure leaves the backend at its work until it writes: nothing more can be done about it from here.
                 let _ = forward_cancel(door.snapshot.backend(), request).await;

@@ -342,22 +342,28 @@ fn length(count: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::testing::identity;
-
-    fn enter(sessions: &Arc<Sessions>) -> Registration {
-        let newcomer = Newcomer {
+impl Newcomer {
+    /// One for tests: alice, from this machine, held to nothing.
+    pub(super) fn alice() -> Self {
+        Self {
             id: SessionId::generate(),
             client: PeerAddress::new("127.0.0.1:5000".parse().unwrap()),
             ends: None,
             role: RoleName::truncated(b"alice").unwrap(),
             startup: None,
-            identity: identity("alice"),
+            identity: crate::identity::testing::identity("alice"),
             cancel: None,
             timers: Timers::default(),
-        };
-        sessions.register(newcomer).unwrap()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enter(sessions: &Arc<Sessions>) -> Registration {
+        sessions.register(Newcomer::alice()).unwrap()
     }
 
     #[test]

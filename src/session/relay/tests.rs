@@ -5,23 +5,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::identity::testing::identity;
 use crate::session::registry::{Newcomer, Registration, Sessions};
-use crate::session::timers::Timers;
-use crate::types::{PeerAddress, RoleName, SessionId};
-
-fn newcomer() -> Newcomer {
-    Newcomer {
-        id: SessionId::generate(),
-        client: PeerAddress::new("127.0.0.1:5000".parse().unwrap()),
-        ends: None,
-        role: RoleName::truncated(b"alice").unwrap(),
-        startup: None,
-        identity: identity("alice"),
-        cancel: None,
-        timers: Timers::default(),
-    }
-}
 
 /// A relay between two in-memory streams, as a task; the test holds the far ends.
 struct World {
@@ -33,7 +17,7 @@ struct World {
 
 fn world(buffer: usize) -> World {
     let sessions = Arc::new(Sessions::default());
-    let registration = sessions.register(newcomer()).unwrap();
+    let registration = sessions.register(Newcomer::alice()).unwrap();
     let (client, near_client) = duplex(buffer);
     let (backend, near_backend) = duplex(buffer);
     let mut relay = Relay::new(near_client, near_backend, Arc::clone(registration.session()), Vec::new(), b"");
@@ -197,7 +181,7 @@ impl AsyncWrite for Vanished {
 
 async fn vanished(asked: &'static [u8]) -> Finish {
     let sessions = Arc::new(Sessions::default());
-    let registration = sessions.register(newcomer()).unwrap();
+    let registration = sessions.register(Newcomer::alice()).unwrap();
     let (mut backend, near) = duplex(1024);
     let relay = Relay::new(Vanished(Some(asked)), near, Arc::clone(registration.session()), Vec::new(), b"");
     let relay = tokio::spawn(relay);
