@@ -28,7 +28,7 @@ fn main() {
 
     let StartupPacket::Startup(message) = decode() else { panic!("it is a StartupMessage") };
     let role = RoleName::truncated(b"alice").unwrap();
-    report("encode it for the backend", seconds_per_call(|| message.encode_as(&role)));
+    report("encode it for the backend", seconds_per_call(|| message.encode_as(&role, &[]).unwrap()));
 
     // Two thousand parameters: the most that fit the longest packet.
     let many = [&[0, 3, 0, 0][..], b"user\0alice\0", &b"a\0b\0".repeat(2490), &[0]].concat();

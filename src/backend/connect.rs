@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use super::{BackendSettings, BackendTarget};
-use crate::error::BackendFailure;
+use crate::error::{BackendFailure, SessionError};
 use crate::policy::Grant;
 use crate::wire::{CancelRequest, StartupMessage};
 
@@ -24,15 +24,22 @@ pub enum BackendStream {
     Loopback(TcpStream),
 }
 
-/// Connects and sends the client's StartupMessage as the granted role. The grant is spent: one grant, one session.
+/// Connects and sends the client's StartupMessage as the granted role, with `last` behind its parameters. The grant is spent: one grant,
+/// one session.
 ///
 /// A backend that closes while the packet is on its way may have said why: the caller reads on and finds its words, or its end.
 ///
 /// # Errors
 /// The cause; the caller bounds the time.
-pub async fn connect(settings: &BackendSettings, startup: &StartupMessage, grant: Grant) -> Result<BackendStream, BackendFailure> {
-    let mut stream = open(settings).await?;
-    let _ = stream.write_all(&startup.encode_as(grant.role())).await;
+pub async fn connect(
+    settings: &BackendSettings,
+    startup: &StartupMessage,
+    last: &[(&'static str, Vec<u8>)],
+    grant: Grant,
+) -> Result<BackendStream, SessionError> {
+    let packet = startup.encode_as(grant.role(), last).map_err(SessionError::Startup)?;
+    let mut stream = open(settings).await.map_err(SessionError::Backend)?;
+    let _ = stream.write_all(&packet).await;
     Ok(stream)
 }
 

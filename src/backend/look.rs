@@ -37,7 +37,7 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
-    use crate::backend::BackendTarget;
+    use crate::backend::{BackendTarget, Introduction};
 
     /// What a backend that sends `answer` and then closes, if it accepts at all, is said to be.
     async fn seen(answer: Option<&'static [u8]>) -> Result<(), BackendFailure> {
@@ -51,6 +51,7 @@ mod tests {
             passfile: None,
             connect_timeout: Duration::from_secs(5),
             require_peer: None,
+            identity: Introduction::None,
         };
         let Some(answer) = answer else {
             drop(listener);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::BackendTarget;
+use super::{BackendTarget, Introduction};
 
 /// Where PostgreSQL listens, how long to wait for it, and who it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,4 +20,6 @@ pub struct BackendSettings {
     pub connect_timeout: Duration,
     /// The OS user that the server's end of the Unix socket must run as (libpq's requirepeer); `None` is not checked.
     pub require_peer: Option<u32>,
+    /// How the backend learns who a client is.
+    pub identity: Introduction,
 }

@@ -14,7 +14,7 @@ use super::settings::{BootSettings, CancelPlaintext, LimitSettings, LiveSettings
 use super::values::{
     LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, peer, port, rate_or_none, text,
 };
-use crate::backend::{BackendSettings, BackendTarget};
+use crate::backend::{BackendSettings, BackendTarget, Introduction};
 use crate::limits::SessionLimits;
 use crate::observe::{AuditDestination, AuditSettings, LogFormat, LogLevel, LogSettings, ObserveSettings, OnFailure};
 use crate::policy::Policy;
@@ -103,13 +103,24 @@ fn backend(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<
     let passfile = section.optional("passfile", None, nullable(path(folder)), faults);
     let connect_timeout = section.optional("connect_timeout", CONNECT, duration(LONGEST_CONNECT), faults);
     let require_peer = section.optional("require_peer", None, nullable(peer), faults);
+    let introductions =
+        choice(&[("none", Introduction::None), ("application_name", Introduction::ApplicationName), ("guc", Introduction::Guc)]);
+    let identity = section.optional("identity", Introduction::None, introductions, faults);
     if let (Some((_, BackendTarget::Loopback(_))), Some(Some(_))) = (&host, require_peer) {
         let wrong = Wrong::new("null beside a TCP host", "use the Unix socket's directory as host, or remove it");
         section.fault("require_peer", wrong.which("which only a Unix socket can tell"), faults);
         return None;
     }
     let (host, target) = host?;
-    Some(BackendSettings { target, host, port: port?, passfile: passfile?, connect_timeout: connect_timeout?, require_peer: require_peer? })
+    Some(BackendSettings {
+        target,
+        host,
+        port: port?,
+        passfile: passfile?,
+        connect_timeout: connect_timeout?,
+        require_peer: require_peer?,
+        identity: identity?,
+    })
 }
 
 fn host(node: &Node, port: u16) -> Read<(String, BackendTarget)> {

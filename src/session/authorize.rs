@@ -77,16 +77,17 @@ impl<S: Transport> Authorized<S> {
         let settings = arrival.door.snapshot.backend();
         let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(Instant::now()));
         let holding = Holding { role: grant.role().clone(), bounds: grant.bounds(), permit };
+        let last = settings.identity.parameters(&identity, arrival.trail.client.ip(), &message);
         let began = Instant::now();
-        let failure = match timeout(patience, backend::connect(settings, &message, grant)).await {
+        let error = match timeout(patience, backend::connect(settings, &message, &last, grant)).await {
             Ok(Ok(backend)) => {
                 arrival.door.observers.emit(&Event::BackendConnected { connect: began.elapsed() });
                 return Ok(Connecting::new(stream, backend, identity, holding, arrival));
             }
-            Ok(Err(failure)) => failure,
-            Err(_) => BackendFailure::Silent,
+            Ok(Err(error)) => error,
+            Err(_) => SessionError::Backend(BackendFailure::Silent),
         };
-        Err(Rejected::new(SessionError::Backend(failure), Reply::Encrypted(Box::new(stream)), arrival))
+        Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival))
     }
 }
 

@@ -165,8 +165,12 @@ impl StartupMessage {
     }
 
     /// The packet for the backend, length word included: all parameters in their order, with `user` in the place of the client's,
-    /// and the database as it was judged, so that a backend built with another NAMEDATALEN cannot read a different name.
-    pub fn encode_as(&self, user: &RoleName) -> Vec<u8> {
+    /// and the database as it was judged, so that a backend built with another NAMEDATALEN cannot read a different name. Behind them
+    /// come those of `last`, which win over the client's of the same names.
+    ///
+    /// # Errors
+    /// [`StartupError::Length`] if PostgreSQL would not read it to its end.
+    pub fn encode_as(&self, user: &RoleName, last: &[(&'static str, Vec<u8>)]) -> Result<Vec<u8>, StartupError> {
         let mut packet = Vec::with_capacity(self.parameters.encoded_length().saturating_add(8));
         packet.extend_from_slice(&[0; 4]);
         packet.extend_from_slice(&self.version.to_word().to_be_bytes());
@@ -176,15 +180,14 @@ impl StartupMessage {
                 b"database" => self.database.as_bytes(),
                 _ => value,
             };
-            for field in [name, value] {
-                packet.extend_from_slice(field);
-                packet.push(0);
-            }
+            put_pair(&mut packet, name, value);
         }
+        last.iter().for_each(|(name, value)| put_pair(&mut packet, name.as_bytes(), value));
         packet.push(0);
-        let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-        packet.splice(..4, length.to_be_bytes());
-        packet
+        let word = u32::try_from(packet.len()).unwrap_or(u32::MAX).to_be_bytes();
+        body_length(word)?;
+        packet.splice(..4, word);
+        Ok(packet)
     }
 }
 
@@ -197,6 +200,13 @@ impl fmt::Debug for StartupMessage {
             .field("database", &self.database)
             .field("replication", &self.replication)
             .finish_non_exhaustive()
+    }
+}
+
+fn put_pair(packet: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for field in [name, value] {
+        packet.extend_from_slice(field);
+        packet.push(0);
     }
 }
 

@@ -28,6 +28,7 @@ mod drivers;
 mod fuzz;
 mod harness;
 mod hostile;
+mod introduction;
 mod limits;
 mod pki;
 mod refusals;

@@ -104,10 +104,20 @@ fn only_major_version_3_is_served() {
 #[test]
 fn the_backend_gets_all_parameters_in_order_with_the_granted_role() {
     let message = message(&[("options", "-c x=y"), ("user", "alice"), ("database", &"d".repeat(70)), ("options", "z")]);
-    let sent = message.encode_as(&RoleName::truncated(b"mapped").unwrap());
+    let sent = message.encode_as(&RoleName::truncated(b"mapped").unwrap(), &[]).unwrap();
     assert_eq!(u32::from_be_bytes(sent[..4].try_into().unwrap()) as usize, sent.len());
     let expected = startup(&[("options", "-c x=y"), ("user", "mapped"), ("database", &"d".repeat(63)), ("options", "z")]);
     assert_eq!(sent[4..], expected);
+}
+
+#[test]
+fn parameters_of_our_own_go_last_and_the_packet_stays_one_that_postgresql_reads() {
+    let message = message(&[("user", "alice"), ("x.y", "theirs")]);
+    let sent = |value: &[u8]| message.encode_as(message.user(), &[("x.y", value.to_vec())]);
+    assert_eq!(sent(b"ours").unwrap()[4..], startup(&[("user", "alice"), ("x.y", "theirs"), ("x.y", "ours")]));
+    let room = 10_004 - sent(b"").unwrap().len();
+    assert_eq!(sent(&vec![b'a'; room]).map(|packet| packet.len()), Ok(10_004));
+    assert_eq!(sent(&vec![b'a'; room + 1]), Err(StartupError::Length(10_005)));
 }
 
 proptest! {
@@ -124,6 +134,6 @@ proptest! {
         let mut parameters = vec![("user", user.as_str())];
         parameters.extend(others.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let message = message(&parameters);
-        prop_assert_eq!(&message.encode_as(message.user())[4..], startup(&parameters));
+        prop_assert_eq!(&message.encode_as(message.user(), &[]).unwrap()[4..], startup(&parameters));
     }
 }

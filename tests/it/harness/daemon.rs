@@ -76,6 +76,12 @@ impl Config {
         self
     }
 
+    /// A key of `backend` beside the isolated server's address.
+    pub fn backend_key(mut self, yaml: &str) -> Self {
+        self.backend = format!("{}, {yaml} }}", self.backend.trim_end_matches([' ', '}']));
+        self
+    }
+
     /// In place of the isolated server's address.
     pub fn backend(mut self, yaml: &str) -> Self {
         self.backend = yaml.to_owned();

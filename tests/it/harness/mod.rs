@@ -53,8 +53,13 @@ impl World {
 
     /// With a configuration of the test's own.
     pub fn configured(configure: impl FnOnce(Config) -> Config) -> Self {
+        Self::configured_before(&Installation::debian(), configure)
+    }
+
+    /// With a configuration of the test's own, in front of this version.
+    pub fn configured_before(installation: &Installation, configure: impl FnOnce(Config) -> Config) -> Self {
         let pki = Pki::new();
-        let postgres = Postgres::isolated(&Installation::debian());
+        let postgres = Postgres::isolated(installation);
         let config = configure(Config::new(&pki, postgres.dir.path(), postgres.port));
         Self::populated(Some(Daemon::start(&config)), postgres, pki)
     }
