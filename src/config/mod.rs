@@ -10,6 +10,7 @@ mod hba;
 mod keys;
 mod locator;
 mod marks;
+mod print;
 mod raw;
 mod reader;
 mod resolve;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
 pub use locator::Locator;
+pub use print::Effective;
 pub use settings::{AdminSettings, BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings};
 
 use diagnostic::Faults;
@@ -43,13 +45,35 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     read_file(path).map_err(Faults::from).and_then(|text| parse(&text, path)).map_err(|faults| faults.of(path))
 }
 
-/// The settings in `text`, which is the content of `path`.
-fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
+/// Every setting that `serve` would work by, those included that the file leaves to their defaults: as YAML that means the same.
+///
+/// # Errors
+/// Every fault of the file, not the first; at least one.
+pub fn effective(path: &Path) -> Result<Effective, Diagnostics> {
+    let complete = |text: &str| {
+        parse(text, path)?;
+        let folder = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Ok(Effective::new(&root(text)?, &root(REFERENCE)?, folder.parent().unwrap_or(Path::new(""))))
+    };
+    read_file(path).map_err(Faults::from).and_then(|text| complete(&text)).map_err(|faults| faults.of(path))
+}
+
+/// The JSON Schema of the file, for editors and for tools that write it.
+pub const SCHEMA: &str = include_str!("../../config/postern.schema.json");
+
+/// Every key with its default and its meaning.
+const REFERENCE: &str = include_str!("../../config/reference.yaml");
+
+/// What stands in `text`, with its types and places.
+fn root(text: &str) -> Result<raw::Node, Faults> {
     let Some(marked) = marks::read(text)? else { return Err(empty().into()) };
     let root = raw::read(text, &marked)?;
-    if root.value == raw::Value::Null {
-        return Err(empty().into());
-    }
+    if root.value == raw::Value::Null { Err(empty().into()) } else { Ok(root) }
+}
+
+/// The settings in `text`, which is the content of `path`.
+fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
+    let root = root(text)?;
     let mut faults = Faults::default();
     keys::check(&root, &mut faults);
     let folder = path.parent().unwrap_or(Path::new(""));

@@ -22,6 +22,7 @@ mod audit;
 mod backend_faults;
 mod cancel;
 mod cli;
+mod config;
 mod demo;
 mod differential;
 mod drivers;
