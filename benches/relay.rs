@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use measure::median;
 use postern::observe::Observers;
 use postern::session::{Door, House, serve};
-use postern::snapshot::Snapshot;
+use postern::snapshot::{Snapshot, Snapshots};
 use postern::types::PeerAddress;
 use rcgen::PKCS_ECDSA_P256_SHA256;
 use rustls::crypto::aws_lc_rs::kx_group::X25519;
@@ -102,7 +102,7 @@ fn run(world: &World, listener: &UnixListener, observers: &Observers, load: Load
 fn daemon(world: &World, observers: &Observers, transport: TcpStream) -> Duration {
     let snapshot = Snapshot::load(&world.settings.live).unwrap_or_else(|faults| panic!("{}", faults[0]));
     let (alive, mut all_gone) = mpsc::channel(1);
-    let door = Door { snapshot: Arc::new(snapshot), house: House::default(), observers: observers.clone(), alive };
+    let door = Door { snapshots: Arc::new(Snapshots::new(snapshot)), house: House::default(), observers: observers.clone(), alive };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let begun = cpu_time();
     runtime.block_on(async {

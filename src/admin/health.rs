@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::backend::look;
 use crate::error::BackendFailure;
 use crate::observe::{Event, Observers};
-use crate::snapshot::Snapshot;
+use crate::snapshot::Snapshots;
 
 /// The time from one look to the next. With the second that a look may take, an operator knows within three.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -57,12 +57,13 @@ pub(super) fn unready(phase: Phase, backend: &BackendState) -> Option<String> {
 }
 
 /// Looks at the backend for as long as somebody wants to know, and says when it goes and comes.
-pub(super) async fn watch_backend(snapshot: Arc<Snapshot>, observers: Observers, seen: watch::Sender<BackendState>) {
+pub(super) async fn watch_backend(snapshots: Arc<Snapshots>, observers: Observers, seen: watch::Sender<BackendState>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !seen.is_closed() {
         ticks.tick().await;
-        let outcome = look(snapshot.backend()).await.map_err(|failure| shown(&failure));
+        let backend = Arc::clone(snapshots.current().terms().backend());
+        let outcome = look(&backend).await.map_err(|failure| shown(&failure));
         let before = seen.borrow().clone();
         let after = before.after(outcome, SystemTime::now());
         match (&before, &after) {

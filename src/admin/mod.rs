@@ -88,7 +88,7 @@ impl Admin {
         let mut tasks = JoinSet::new();
         let (seen, backend) = watch::channel(BackendState::Unknown);
         if endpoint.is_some() || socket.is_some() {
-            tasks.spawn(watch_backend(Arc::clone(&view.snapshot), view.observers.clone(), seen));
+            tasks.spawn(watch_backend(Arc::clone(&view.snapshots), view.observers.clone(), seen));
         }
         if let Some(listener) = endpoint {
             let address = format!("http://{}", listener.local_addr()?);

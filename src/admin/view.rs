@@ -13,7 +13,7 @@ use super::health::{BackendState, Phase, unready};
 use crate::observe::{Moment, Observers, ProcessUsage, utc};
 use crate::os;
 use crate::session::Sessions;
-use crate::snapshot::Snapshot;
+use crate::snapshot::Snapshots;
 
 /// Where the answers come from.
 pub struct View {
@@ -22,7 +22,7 @@ pub struct View {
     /// The sessions that are alive.
     pub sessions: Arc<Sessions>,
     /// The settings that new connections get.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshots: Arc<Snapshots>,
     /// Where in its life the daemon is.
     pub phase: watch::Receiver<Phase>,
     /// What does not change.
@@ -132,7 +132,7 @@ impl View {
     /// The text of a scrape.
     pub(super) fn scrape(&self, backend: &BackendState) -> String {
         let sessions = self.sessions.totals();
-        let expiries = self.snapshot.tls().expiries();
+        let expiries = self.snapshots.current().tls().expiries();
         self.observers.scrape(&Moment {
             sessions_active: sessions.active,
             sessions_limit: self.sessions_limit(),
@@ -151,7 +151,7 @@ impl View {
         let reason = unready(self.phase(), backend);
         let totals = self.observers.totals();
         let sessions = self.sessions.totals();
-        let expiries = self.snapshot.tls().expiries();
+        let expiries = self.snapshots.current().tls().expiries();
         let About { config, listen, notices, started } = &self.about;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -185,7 +185,7 @@ impl View {
     }
 
     fn backend_status(&self, backend: &BackendState) -> BackendStatus {
-        let address = self.snapshot.backend().target.to_string();
+        let address = self.snapshots.current().terms().backend().target.to_string();
         match backend {
             BackendState::Unknown => BackendStatus { address, up: None, since: None, error: None },
             BackendState::Up(since) => BackendStatus { address, up: Some(true), since: moment(*since), error: None },
@@ -196,7 +196,7 @@ impl View {
     }
 
     fn sessions_limit(&self) -> u64 {
-        u64::try_from(self.snapshot.limits().sessions.total).unwrap_or(u64::MAX)
+        u64::try_from(self.snapshots.current().terms().limits().sessions.total).unwrap_or(u64::MAX)
     }
 }
 

@@ -23,3 +23,19 @@ pub struct BackendSettings {
     /// How the backend learns who a client is.
     pub identity: Introduction,
 }
+
+#[cfg(test)]
+impl BackendSettings {
+    /// Settings for tests that reach no backend.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            target: BackendTarget::Unix("/nowhere/.s.PGSQL.5432".into()),
+            host: "/nowhere".to_owned(),
+            port: 5432,
+            passfile: None,
+            connect_timeout: Duration::from_secs(5),
+            require_peer: None,
+            identity: Introduction::None,
+        }
+    }
+}

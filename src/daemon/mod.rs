@@ -21,7 +21,7 @@ use crate::listen::{BindError, accept_all, bind};
 use crate::observe::{Event, ObserveError, Observers};
 use crate::os;
 use crate::session::{Door, House, watch_for_lost_clients, watch_timers};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Snapshots};
 
 /// How long sessions may take to end once they are told to: their farewell's time, and that of the close behind it.
 const SESSIONS_TIMEOUT: Duration = Duration::from_secs(8);
@@ -117,17 +117,17 @@ fn serve(runtime: &Runtime, bound: Bound, snapshot: Snapshot, observers: &Observ
         let listeners = bound.clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
         observers.emit(&Event::DaemonStarted { version: env!("CARGO_PKG_VERSION"), listen: &addresses, config, notices });
         let house = House::default();
-        let snapshot = Arc::new(snapshot);
+        let snapshots = Arc::new(Snapshots::new(snapshot));
         let (phase, phases) = watch::channel(Phase::Starting);
         let _admin = bound.admin.serve(View {
             observers: observers.clone(),
             sessions: Arc::clone(&house.sessions),
-            snapshot: Arc::clone(&snapshot),
+            snapshots: Arc::clone(&snapshots),
             phase: phases,
             about: About { config: config.to_owned(), listen: addresses.clone(), notices: notices.to_vec(), started: SystemTime::now() },
         })?;
         let (alive, mut all_gone) = mpsc::channel(1);
-        let door = Door { snapshot, house: house.clone(), observers: observers.clone(), alive };
+        let door = Door { snapshots, house: house.clone(), observers: observers.clone(), alive };
         let door = Arc::new(door);
         let (stop, stopped) = watch::channel(false);
         for (listener, address) in listeners.into_iter().zip(&addresses) {

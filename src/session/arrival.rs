@@ -11,13 +11,13 @@ use super::registry::Sessions;
 use crate::error::{Reason, SessionError};
 use crate::limits::{FailureBudget, GiveWay, Handshakes, SessionSlots, Turn, Waiting};
 use crate::observe::{Observers, Trail};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshots, Terms};
 use crate::types::{PeerAddress, SessionId};
 
 /// What a connection finds when it arrives.
 pub struct Door {
-    /// The settings of this moment; a connection keeps them to its end.
-    pub snapshot: Arc<Snapshot>,
+    /// The settings; a connection keeps those of its arrival until it has logged in.
+    pub snapshots: Arc<Snapshots>,
     /// Who is here and how many may be.
     pub house: House,
     /// Who is told what happens.
@@ -42,6 +42,8 @@ pub struct House {
 /// A connection's common part before it is a session.
 pub(super) struct Arrival {
     pub(super) door: Arc<Door>,
+    /// The settings of the moment of arrival.
+    pub(super) terms: Arc<Terms>,
     pub(super) accepted: Instant,
     pub(super) trail: Trail,
     /// Our end of the connection; `None` where it is not TCP.
@@ -50,9 +52,9 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    pub(super) fn new(peer: PeerAddress, local: Option<SocketAddr>, door: Arc<Door>) -> Self {
-        let waiting = door.house.handshakes.enter(door.snapshot.limits().max_handshakes);
-        Self { door, accepted: Instant::now(), trail: Trail::new(SessionId::generate(), peer), local, waiting }
+    pub(super) fn new(peer: PeerAddress, local: Option<SocketAddr>, terms: Arc<Terms>, door: Arc<Door>) -> Self {
+        let waiting = door.house.handshakes.enter(terms.limits().max_handshakes);
+        Self { door, terms, accepted: Instant::now(), trail: Trail::new(SessionId::generate(), peer), local, waiting }
     }
 
     /// Both ends of the connection, ours first, as the kernel's tables have them.
@@ -62,7 +64,7 @@ impl Arrival {
 
     /// The one deadline of all that comes before AuthenticationOk. It is absolute: bytes that trickle in do not move it.
     pub(super) fn deadline(&self) -> Instant {
-        let timeout = self.door.snapshot.limits().authentication_timeout;
+        let timeout = self.terms.limits().authentication_timeout;
         self.accepted.checked_add(timeout).unwrap_or(self.accepted)
     }
 
@@ -94,7 +96,7 @@ impl Arrival {
 
     /// The turn of this client's address for a handshake; at once for an address that keeps to its budget.
     pub(super) async fn turn(&self) -> Turn {
-        match self.door.snapshot.limits().max_failures_per_address {
+        match self.terms.limits().max_failures_per_address {
             Some(per_second) => self.door.house.failures.turn(self.trail.client.ip(), per_second).await,
             None => Turn::default(),
         }
@@ -102,7 +104,7 @@ impl Arrival {
 
     /// Counts a refusal against the client's address, if it is the client's doing.
     pub(super) fn charge(&self, reason: Reason) {
-        if let Some(per_second) = self.door.snapshot.limits().max_failures_per_address
+        if let Some(per_second) = self.terms.limits().max_failures_per_address
             && reason.is_failure_of_client()
         {
             self.door.house.failures.charge(self.trail.client.ip(), per_second);

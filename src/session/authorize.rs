@@ -43,15 +43,14 @@ impl<S: Transport> Started<S> {
     pub(super) fn authorize(self) -> Result<Authorized<S>, Rejected<S>> {
         let Self { stream, peer, message, mut arrival } = self;
         let request = request_of(&message, arrival.trail.client);
-        let policy = arrival.door.snapshot.policy();
-        let decision = match guarded(|| policy.authorize(peer, &request)) {
+        let decision = match guarded(|| arrival.terms.policy().authorize(peer, &request)) {
             Ok(decision) => decision,
             Err(error) => return Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival)),
         };
         match decision {
             Ok((grant, identity)) => {
                 arrival.trail.decision = Some(DecisionFacts { rule: grant.rule().into(), map: None, role: grant.role().clone() });
-                match arrival.door.house.slots.take(wanted(&grant, &arrival), &arrival.door.snapshot.limits().sessions) {
+                match arrival.door.house.slots.take(wanted(&grant, &arrival), &arrival.terms.limits().sessions) {
                     Ok(permit) => {
                         arrival.admit();
                         Ok(Authorized { stream, identity, message, grant, permit, arrival })
@@ -74,7 +73,7 @@ impl<S: Transport> Authorized<S> {
     /// Spends the grant on a connection to the backend.
     pub(super) async fn connect(self) -> Result<Connecting<S>, Rejected<S>> {
         let Self { stream, identity, message, grant, permit, arrival } = self;
-        let settings = arrival.door.snapshot.backend();
+        let settings = arrival.terms.backend();
         let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(Instant::now()));
         let holding = Holding { role: grant.role().clone(), bounds: grant.bounds(), permit };
         let last = settings.identity.parameters(&identity, arrival.trail.client.ip(), &message);

@@ -5,7 +5,7 @@ use super::arrival::Arrival;
 use super::closing::{part, part_encrypted};
 use super::registry::LiveSession;
 use super::startup::Encrypted;
-use crate::backend::{BackendSettings, forward_cancel};
+use crate::backend::forward_cancel;
 use crate::identity::ClientIdentity;
 use crate::observe::{CancelReport, CancelResult, Event};
 use crate::wire::CancelRequest;
@@ -43,8 +43,8 @@ impl<S: Transport> PendingCancel<S> {
         };
         let door = &arrival.door;
         let target = door.house.sessions.find(&request);
-        let result = match judge(identity, target.as_deref(), door.snapshot.allows_cancel_without_certificate()) {
-            Ok(session) => forward(session, &request, door.snapshot.backend()).await,
+        let result = match judge(identity, target.as_deref(), arrival.terms.allows_cancel_without_certificate()) {
+            Ok(session) => forward(session, &request).await,
             Err(result) => result,
         };
         door.observers.emit(&Event::CancelHandled(&CancelReport {
@@ -62,9 +62,9 @@ impl<S: Transport> PendingCancel<S> {
     }
 }
 
-async fn forward(session: &LiveSession, request: &CancelRequest, backend: &BackendSettings) -> CancelResult {
+async fn forward(session: &LiveSession, request: &CancelRequest) -> CancelResult {
     let Some(_in_flight) = session.begin_cancel() else { return CancelResult::RateLimited };
-    match forward_cancel(backend, request).await {
+    match forward_cancel(session.backend(), request).await {
         Ok(()) => CancelResult::Forwarded,
         Err(_) => CancelResult::BackendUnreachable,
     }

@@ -10,7 +10,7 @@ use super::startup::TlsEstablished;
 use crate::error::SessionError;
 use crate::identity::ClientIdentity;
 use crate::observe::{CertFacts, Event, TlsFacts};
-use crate::tls::{self, Negotiation};
+use crate::tls::{self, Acceptor, Negotiation};
 
 /// A connection that is about to send its ClientHello.
 pub(super) struct Encrypting<S> {
@@ -25,9 +25,8 @@ impl<S: Transport> Encrypting<S> {
     }
 
     /// Does the handshake. What it refuses, the client learns by an alert.
-    pub(super) async fn handshake(self) -> Result<TlsEstablished<S>, Rejected<S>> {
+    pub(super) async fn handshake(self, acceptor: Acceptor) -> Result<TlsEstablished<S>, Rejected<S>> {
         let Self { stream, negotiation, mut arrival } = self;
-        let acceptor = arrival.door.snapshot.tls().clone();
         let turn = arrival.turn().await;
         let began = Instant::now();
         let established = match arrival.in_time(acceptor.accept(stream, negotiation)).await {
@@ -41,7 +40,7 @@ impl<S: Transport> Encrypting<S> {
                 return Err(Rejected::new(error, Reply::Gone, arrival));
             }
         };
-        drop(turn);
+        drop((turn, acceptor));
         let tls::Established { stream, peer, facts } = established;
         arrival.door.observers.emit(&Event::TlsEstablished { handshake: began.elapsed() });
         arrival.trail.tls = Some(tls_facts(&facts));

@@ -2,6 +2,7 @@
 //! session's start is on record.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout_at};
@@ -73,9 +74,8 @@ impl<S: Transport> Connecting<S> {
         if let Err(error) = outcome {
             return Err(reject(error, stream, arrival).after(greeting));
         }
-        let snapshot = &arrival.door.snapshot;
-        let timers =
-            Timers { idle: snapshot.idle_session_timeout(holding.bounds), lifetime: snapshot.max_session_lifetime(holding.bounds) };
+        let terms = &arrival.terms;
+        let timers = Timers { idle: terms.idle_session_timeout(holding.bounds), lifetime: terms.max_session_lifetime(holding.bounds) };
         let newcomer = Newcomer {
             id: arrival.trail.session,
             client: arrival.trail.client,
@@ -84,6 +84,7 @@ impl<S: Transport> Connecting<S> {
             startup: arrival.trail.startup.clone(),
             identity,
             cancel,
+            backend: Arc::clone(terms.backend()),
             timers,
         };
         let Some(registration) = arrival.door.house.sessions.register(newcomer) else {
@@ -119,13 +120,13 @@ impl<S: Transport> Connecting<S> {
     }
 
     fn credentials(&self) -> Credentials<'_> {
-        let snapshot = &self.arrival.door.snapshot;
-        let settings = snapshot.backend();
+        let terms = &self.arrival.terms;
+        let settings = terms.backend();
         let startup = self.arrival.trail.startup.as_ref();
         let database = startup.map(|startup| &*startup.database).filter(|name| !name.is_empty()).unwrap_or(b"replication");
         let wanted = Wanted { host: &settings.host, port: settings.port, database, user: self.holding.role.as_bytes() };
         Credentials {
-            password: snapshot.passfile().and_then(|passfile| passfile.find(wanted)),
+            password: terms.passfile().and_then(|passfile| passfile.find(wanted)),
             must_prove: matches!(settings.target, BackendTarget::Loopback(_)),
         }
     }

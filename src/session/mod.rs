@@ -47,6 +47,7 @@ use reply::Rejected;
 use startup::Opening;
 
 use crate::observe::{Event, RefusalReport};
+use crate::tls::Acceptor;
 use crate::types::PeerAddress;
 
 /// A client's connection before TLS.
@@ -75,14 +76,15 @@ impl Transport for TcpStream {
 /// Serves one connection to its end, or until its session runs as a task of its own. It takes its place among those that wait at
 /// once, so that the order of the calls is the order in which they give way.
 pub fn serve<S: Transport>(stream: S, peer: PeerAddress, door: Arc<Door>) -> impl Future<Output = ()> + Send {
-    let arrival = Box::new(Arrival::new(peer, stream.local(), door));
-    serve_arrival(stream, arrival)
+    let snapshot = door.snapshots.current();
+    let arrival = Box::new(Arrival::new(peer, stream.local(), Arc::clone(snapshot.terms()), door));
+    serve_arrival(stream, snapshot.tls().clone(), arrival)
 }
 
-async fn serve_arrival<S: Transport>(stream: S, arrival: Box<Arrival>) {
+async fn serve_arrival<S: Transport>(stream: S, acceptor: Acceptor, arrival: Box<Arrival>) {
     let (door, bare_trail) = (Arc::clone(&arrival.door), arrival.trail.clone());
     let mut serving = Box::pin(async {
-        match establish(stream, arrival).await {
+        match establish(stream, acceptor, arrival).await {
             Ok(Outcome::Session(connected)) => connected.pipe(),
             Ok(Outcome::Cancel(pending)) => pending.carry_out().await,
             Ok(Outcome::Probe) => {}
@@ -102,13 +104,13 @@ enum Outcome<S> {
     Probe,
 }
 
-async fn establish<S: Transport>(stream: S, arrival: Box<Arrival>) -> Result<Outcome<S>, Rejected<S>> {
+async fn establish<S: Transport>(stream: S, acceptor: Acceptor, arrival: Box<Arrival>) -> Result<Outcome<S>, Rejected<S>> {
     let encrypting = match Accepted::new(stream, arrival).negotiate().await? {
         Negotiated::Encrypt(encrypting) => encrypting,
         Negotiated::Cancel(pending) => return Ok(Outcome::Cancel(pending)),
         Negotiated::Probe => return Ok(Outcome::Probe),
     };
-    let started = match encrypting.handshake().await?.read_startup().await? {
+    let started = match encrypting.handshake(acceptor).await?.read_startup().await? {
         Opening::Session(started) => started,
         Opening::Cancel(pending) => return Ok(Outcome::Cancel(pending)),
     };

@@ -92,7 +92,7 @@ impl Tail {
                 && let Some(request) = session.cancel()
             {
                 // A failure leaves the backend at its work until it writes: nothing more can be done about it from here.
-                let _ = forward_cancel(door.snapshot.backend(), request).await;
+                let _ = forward_cancel(session.backend(), request).await;
             }
             drop(backend);
         };

@@ -11,6 +11,7 @@ use atomic_waker::AtomicWaker;
 use tokio::time::Instant;
 
 use super::timers::Timers;
+use crate::backend::BackendSettings;
 use crate::crypto::secrets_equal;
 use crate::error::EndReason;
 use crate::identity::ClientIdentity;
@@ -28,6 +29,8 @@ pub struct LiveSession {
     identity: ClientIdentity,
     /// What the backend gave the client to cancel with; `None` if it gave nothing usable.
     cancel: Option<CancelRequest>,
+    /// Where its backend is, whatever a reload has said since.
+    backend: Arc<BackendSettings>,
     role: RoleName,
     startup: Option<StartupFacts>,
     since: SystemTime,
@@ -135,6 +138,11 @@ impl LiveSession {
         self.cancel.as_ref()
     }
 
+    /// How its backend was reached, which is where its CancelRequest goes.
+    pub(super) fn backend(&self) -> &BackendSettings {
+        &self.backend
+    }
+
     /// Takes the one place for a CancelRequest on its way to the backend: a flood with the right key costs the backend one at a time.
     pub(super) fn begin_cancel(&self) -> Option<CancelInFlight<'_>> {
         let taken = self.cancelling.swap(true, Ordering::Relaxed);
@@ -192,6 +200,7 @@ pub(super) struct Newcomer {
     pub(super) startup: Option<StartupFacts>,
     pub(super) identity: ClientIdentity,
     pub(super) cancel: Option<CancelRequest>,
+    pub(super) backend: Arc<BackendSettings>,
     pub(super) timers: Timers,
 }
 
@@ -231,6 +240,7 @@ impl Sessions {
             startup: newcomer.startup,
             identity: newcomer.identity,
             cancel: newcomer.cancel,
+            backend: newcomer.backend,
             timers: newcomer.timers,
             since: SystemTime::now(),
             traffic: LiveTraffic::default(),
@@ -353,6 +363,7 @@ impl Newcomer {
             startup: None,
             identity: crate::identity::testing::identity("alice"),
             cancel: None,
+            backend: Arc::new(BackendSettings::nowhere()),
             timers: Timers::default(),
         }
     }

@@ -1,23 +1,53 @@
 //! All that a new connection is judged and served by, read and checked together, immutable.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::backend::{BackendSettings, Passfile};
 use crate::config::{CancelPlaintext, LimitSettings, LiveSettings};
 use crate::policy::{Bounds, Policy};
 use crate::tls::{Acceptor, MaterialFault};
 
-/// One consistent set of settings and what their files held.
+/// The snapshot that is in force, for all who serve by it. Whoever takes one keeps it only as long as a handshake: a reload puts
+/// another in its place, and nobody holds the old one in memory.
+pub struct Snapshots(watch::Sender<Snapshot>);
+
+/// One consistent set of settings and what their files held. Cheap to clone.
+#[derive(Clone)]
 pub struct Snapshot {
     tls: Acceptor,
+    terms: Arc<Terms>,
+}
+
+/// What a connection is judged and served by once it is encrypted: a snapshot without its certificates and CRLs, which can be large.
+pub struct Terms {
     policy: Policy,
-    backend: BackendSettings,
+    backend: Arc<BackendSettings>,
     passfile: Option<Passfile>,
     cancel_plaintext: CancelPlaintext,
     limits: LimitSettings,
     idle_session_timeout: Option<Duration>,
     max_session_lifetime: Option<Duration>,
+}
+
+impl Snapshots {
+    /// The first.
+    pub fn new(first: Snapshot) -> Self {
+        Self(watch::Sender::new(first))
+    }
+
+    /// The one that is in force.
+    pub fn current(&self) -> Snapshot {
+        self.0.borrow().clone()
+    }
+
+    /// Puts another in its place, at once for everybody who asks from now on.
+    pub fn replace(&self, next: Snapshot) {
+        self.0.send_replace(next);
+    }
 }
 
 impl Snapshot {
@@ -30,16 +60,16 @@ impl Snapshot {
         let tls = Acceptor::load(&settings.tls).map_err(|found| faults.extend(found)).ok();
         let passfile = load_passfile(settings.backend.passfile.as_deref()).map_err(|found| faults.extend(found)).ok();
         let (Some(tls), Some(passfile)) = (tls, passfile) else { return Err(faults) };
-        Ok(Self {
-            tls,
+        let terms = Terms {
             passfile,
             policy: settings.policy.clone(),
-            backend: settings.backend.clone(),
+            backend: Arc::new(settings.backend.clone()),
             cancel_plaintext: settings.cancel_plaintext,
             limits: settings.limits.clone(),
             idle_session_timeout: settings.idle_session_timeout,
             max_session_lifetime: settings.max_session_lifetime,
-        })
+        };
+        Ok(Self { tls, terms: Arc::new(terms) })
     }
 
     /// What an operator should know about it although it is no fault, a sentence each.
@@ -52,13 +82,20 @@ impl Snapshot {
         &self.tls
     }
 
+    /// All else.
+    pub fn terms(&self) -> &Arc<Terms> {
+        &self.terms
+    }
+}
+
+impl Terms {
     /// The rules.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
     /// How the backend is reached.
-    pub fn backend(&self) -> &BackendSettings {
+    pub fn backend(&self) -> &Arc<BackendSettings> {
         &self.backend
     }
 
