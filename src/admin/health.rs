@@ -98,6 +98,7 @@ fn shown(failure: &BackendFailure) -> String {
         | BackendFailure::WrongPeer { .. }
         | BackendFailure::AsksForPassword(_)
         | BackendFailure::PasswordRejected(_)
+        | BackendFailure::RefusedUnproven(_)
         | BackendFailure::NoScram
         | BackendFailure::ScramInvalid
         | BackendFailure::NotProven

@@ -2,12 +2,13 @@
 //! (<https://www.postgresql.org/docs/current/libpq-pgpass.html>, src/interfaces/libpq/fe-connect.c, passwordFromFile).
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use zeroize::Zeroizing;
+
+use crate::os;
 
 /// Mode bits that libpq does not suffer on a password file: all of group's and others'.
 const OTHERS: u32 = 0o077;
@@ -84,16 +85,19 @@ impl Passfile {
     pub fn load(file: &Path) -> Result<Self, Vec<String>> {
         let fault = |what: String| vec![format!("{}: {what}", file.display())];
         let unreadable = |error| fault(format!("found no file that can be read ({error}), expected a password file; create it, mode 0600"));
-        let opened = File::open(file).map_err(unreadable)?;
+        let opened = os::open_at_once(file).map_err(unreadable)?;
         let metadata = opened.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(fault("found no plain file, expected a password file; create it, mode 0600".into()));
         }
         let mode = metadata.mode() & 0o7777;
         if mode & OTHERS != 0 {
-            return Err(fault(format!("found mode {mode:04o}, expected one that gives nothing to group and others; chmod 0600 it")));
+            let shown = file.display();
+            return Err(fault(format!("found mode {mode:04o}, expected one that gives nothing to group and others; chmod 0600 {shown}")));
         }
-        let mut text = Zeroizing::new(Vec::new());
+        // As long as the file, so that no piece of it stays behind in memory that was outgrown.
+        let length = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or_default();
+        let mut text = Zeroizing::new(Vec::with_capacity(length.saturating_add(1)));
         opened.take(LARGEST_FILE.saturating_add(1)).read_to_end(&mut text).map_err(unreadable)?;
         if u64::try_from(text.len()).unwrap_or(u64::MAX) > LARGEST_FILE {
             return Err(fault("found more than 1 MiB, expected a password file; name the right file".into()));
@@ -223,6 +227,17 @@ mod tests {
         let faults = Passfile::parse(b"a:b:c:d:e\nsecret\n*:*:*:*:\n").unwrap_err();
         assert_eq!(faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [2, 3]);
         assert!(faults.iter().all(|fault| !fault.what.contains("secret")));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        for path in [pipe.as_path(), dir.path()] {
+            let faults = Passfile::load(path).unwrap_err();
+            assert!(faults.iter().any(|fault| fault.contains("found no plain file")), "{faults:?}");
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub enum BackendFailure {
     AsksForPassword(u32),
     /// It did not take the password of `backend.passfile`: its SQLSTATE and message.
     PasswordRejected(String),
+    /// It refused before it proved that it knows the password that `backend.passfile` has for the role: its SQLSTATE and message.
+    RefusedUnproven(String),
     /// It offers SASL without SCRAM-SHA-256.
     NoScram,
     /// Its side of the SCRAM exchange is malformed, out of turn, or asks for too many iterations.
@@ -46,7 +48,7 @@ impl BackendFailure {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Unreachable { .. } | Self::Closed | Self::Silent | Self::WrongPeer { .. } => Reason::BackendUnreachable,
-            Self::AsksForPassword(_) | Self::PasswordRejected(_) | Self::NoScram => Reason::BackendRefused,
+            Self::AsksForPassword(_) | Self::PasswordRejected(_) | Self::RefusedUnproven(_) | Self::NoScram => Reason::BackendRefused,
             Self::ScramInvalid | Self::NotProven | Self::Protocol(_) => Reason::BackendProtocol,
         }
     }
@@ -60,6 +62,7 @@ impl BackendFailure {
             Self::WrongPeer { .. } => "The database server could not be verified.",
             Self::AsksForPassword(_) | Self::NoScram => "The database server asks for a password that is not configured here.",
             Self::PasswordRejected(_) => "The database server did not accept the password that is configured here.",
+            Self::RefusedUnproven(_) => "The database server refused the connection before it could be verified.",
             Self::NotProven => "The database server could not be verified.",
             Self::ScramInvalid | Self::Protocol(_) => "The database server sent an invalid answer.",
         }
@@ -97,6 +100,11 @@ impl fmt::Display for BackendFailure {
                     "the backend did not take the role's password of backend.passfile: {said}; correct the line or the role's password"
                 )
             }
+            Self::RefusedUnproven(said) => write!(
+                f,
+                "whoever listens at backend.host refused before it proved that it knows the role's password of backend.passfile, so its \
+                 words are not passed on: {said}; if PostgreSQL is starting or stopping, wait, else see its pg_hba.conf and its own log"
+            ),
             Self::NoScram => {
                 write!(f, "the backend offers SASL without SCRAM-SHA-256; set password_encryption and the role's password anew")
             }

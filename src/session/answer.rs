@@ -12,6 +12,8 @@ const MAX_GREETING_LENGTH: usize = 256 * 1024;
 pub(super) struct Answer {
     /// What was received and not yet understood.
     inbound: Vec<u8>,
+    /// What was said before AuthenticationOk: the client's as soon as the backend is known to be one.
+    withheld: Vec<u8>,
     /// Whole messages, for the client.
     outbound: Vec<u8>,
     exchange: Option<Exchange>,
@@ -62,7 +64,7 @@ impl Answer {
     /// The backend's refusal, or its fault; what it said for the client until then is in outbound.
     pub(super) fn understand(&mut self, credentials: &Credentials<'_>) -> Result<Vec<u8>, SessionError> {
         let mut reply = Vec::new();
-        let inbound = std::mem::take(&mut self.inbound);
+        let mut inbound = std::mem::take(&mut self.inbound);
         let mut rest = inbound.as_slice();
         while !self.ready {
             let decoded = BackendMessage::decode_login(rest).map_err(|error| SessionError::Backend(BackendFailure::Protocol(error)))?;
@@ -92,14 +94,17 @@ impl Answer {
                 BackendMessage::ForClient => true,
             };
             if for_client {
-                self.outbound.extend_from_slice(raw);
+                let kept = if self.authenticated { &mut self.outbound } else { &mut self.withheld };
+                kept.extend_from_slice(raw);
             }
-            if self.outbound.len() > MAX_GREETING_LENGTH {
+            if self.outbound.len().max(self.withheld.len()) > MAX_GREETING_LENGTH {
                 self.outbound = Vec::new();
                 return Err(SessionError::Backend(BackendFailure::Protocol(FrameError::TooMuch)));
             }
         }
-        self.inbound = rest.to_vec();
+        let understood = inbound.len().saturating_sub(rest.len());
+        inbound.drain(..understood);
+        self.inbound = inbound;
         Ok(reply)
     }
 
@@ -110,6 +115,7 @@ impl Answer {
                 let proven = exchange.as_ref().map(Exchange::is_proven);
                 if proven.unwrap_or(password.is_none() || !credentials.must_prove) {
                     self.authenticated = true;
+                    self.outbound.append(&mut self.withheld);
                     Ok(Vec::new())
                 } else {
                     Err(BackendFailure::NotProven)
@@ -133,16 +139,21 @@ impl Answer {
     /// The backend's words are the client's, unless they are about a password that the client never gave, or from one that has yet to
     /// prove that it is the backend.
     fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8], credentials: &Credentials<'_>) -> SessionError {
-        let text = |kind| fields.field(kind).unwrap_or_default();
-        let sqlstate = fields.sqlstate().to_owned();
+        let message = fields.field(b'M').unwrap_or_default();
+        let sqlstate = fields.sqlstate();
+        let said = || format!("{sqlstate} {}", message.escape_ascii());
         let unproven = credentials.password.is_some() && credentials.must_prove;
         // Classes 28 and 08: the role or its password, and the exchange. All else, such as a shutdown, concerns the client.
         let about_password = self.exchange.is_some() && (sqlstate.starts_with("28") || sqlstate.starts_with("08"));
-        if !self.authenticated && (unproven || about_password) {
-            return SessionError::Backend(BackendFailure::PasswordRejected(format!("{sqlstate} {}", text(b'M').escape_ascii())));
+        match self.authenticated {
+            false if about_password => SessionError::Backend(BackendFailure::PasswordRejected(said())),
+            false if unproven => SessionError::Backend(BackendFailure::RefusedUnproven(said())),
+            true | false => {
+                self.outbound.append(&mut self.withheld);
+                self.outbound.extend_from_slice(raw);
+                SessionError::BackendRefused { sqlstate: sqlstate.to_owned(), message: message.into() }
+            }
         }
-        self.outbound.extend_from_slice(raw);
-        SessionError::BackendRefused { sqlstate, message: text(b'M').into() }
     }
 }
 
@@ -158,6 +169,7 @@ mod tests {
     const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
     const FATAL: &[u8] = b"E\0\0\0\x16SFATAL\0C28P01\0Mx\0\0";
 
+    const NEGOTIATE: &[u8] = b"v\0\0\0\x0c\0\x03\0\0\0\0\0\0";
     const SHUTDOWN: &[u8] = b"E\0\0\0\x16SFATAL\0C57P01\0Mx\0\0";
 
     /// What Postern has for a role, and where its backend is.
@@ -285,11 +297,31 @@ mod tests {
 
     #[test]
     fn who_has_yet_to_prove_that_it_is_the_backend_says_nothing_to_the_client() {
-        for before in [&b""[..], SASL] {
+        for before in [&b""[..], SASL, NEGOTIATE] {
             let (setting, mut answer) = (Setting::with_password(true), Answer::default());
             let outcome = setting.hears(&mut answer, &[before, SHUTDOWN].concat());
-            assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::PasswordRejected(_)))));
-            assert!(answer.into_parts().0.is_empty());
+            assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::RefusedUnproven(said))) if said == "57P01 x"));
+            assert!(answer.into_parts().0.is_empty(), "{}", before.escape_ascii());
+        }
+        let (setting, mut answer) = (Setting::with_password(true), Answer::default());
+        let outcome = setting.hears(&mut answer, &[NEGOTIATE, OK].concat());
+        assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::NotProven))));
+        assert!(answer.into_parts().0.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_before_any_exchange_is_no_wrong_password() {
+        let (setting, mut answer) = (Setting::with_password(true), Answer::default());
+        let outcome = setting.hears(&mut answer, FATAL);
+        assert!(matches!(outcome, Err(SessionError::Backend(BackendFailure::RefusedUnproven(said))) if said == "28P01 x"));
+    }
+
+    #[test]
+    fn the_version_is_negotiated_before_the_authentication() {
+        for (behind, complete) in [([OK, STATUS].concat(), true), (FATAL.to_vec(), false)] {
+            let (setting, mut answer) = (Setting::without_password(), Answer::default());
+            assert_eq!(setting.hears(&mut answer, &[NEGOTIATE, &behind].concat()).is_ok(), complete);
+            assert_eq!(answer.into_parts().0, [NEGOTIATE, &behind].concat());
         }
     }
 

@@ -237,6 +237,18 @@ fn who_signs_wrongly_is_not_the_backend() {
 }
 
 #[test]
+fn a_refusal_ahead_of_any_proof_is_no_wrong_password_and_reaches_nobody_but_the_operator() {
+    let stage = Stage::impostor("*:*:*:alice:se:cr\n", |stream| {
+        let negotiated = message('v', b"\0\x03\0\0\0\0\0\x01_pq_.words for alice\0");
+        let starting = message('E', b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0");
+        stream.write_all(&[negotiated, starting].concat()).unwrap();
+    });
+    let advice = ["57P03 the database system is starting up", "not passed on", "if PostgreSQL is starting"];
+    stage.refuses("backend_refused", "The database server refused the connection before it could be verified.", &advice);
+    stage.says_no_more();
+}
+
+#[test]
 fn ten_million_iterations_are_refused_and_not_computed() {
     let stage = Stage::impostor("*:*:*:alice:se:cr\n", |stream| challenge(stream, 10_000_000));
     let begun = Instant::now();
@@ -278,7 +290,8 @@ fn check_faults_a_password_file_that_others_may_read_and_every_line_that_is_none
     let line = stage.config.yaml().lines().position(|line| line.starts_with("backend:")).unwrap() + 1;
     let faults = check("*:*:*:alice:se:cr\n", 0o644);
     assert!(faults.contains(&format!("postern.yaml:{line}:")) && faults.contains("backend.passfile"), "{faults}");
-    assert!(faults.contains("mode 0644") && faults.contains("chmod 0600"), "{faults}");
+    let advice = format!("chmod 0600 {}", stage.config.dir().join("passfile").display());
+    assert!(faults.contains("mode 0644") && faults.contains(&advice), "{faults}");
 
     let faults = check("*:*:*:alice:se:cr\nse:cr\n*:*:*:alice:\n", 0o600);
     assert!(faults.contains("passfile:2:") && faults.contains("passfile:3:") && !faults.contains("se:cr"), "{faults}");
