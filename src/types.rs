@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use time::OffsetDateTime;
 use ulid::Ulid;
 
 /// The longest name PostgreSQL keeps, in bytes: `NAMEDATALEN - 1` (src/include/pg_config_manual.h).
@@ -106,6 +107,12 @@ impl fmt::Display for PeerAddress {
     }
 }
 
+/// Seconds since 1970 as RFC 3339 in UTC, `2027-01-01T00:00:00Z`. `None` beyond the year 9999, which no certificate can state.
+pub fn utc(unix: i64) -> Option<String> {
+    let t = OffsetDateTime::from_unix_timestamp(unix).ok()?;
+    Some(format!("{}T{:02}:{:02}:{:02}Z", t.date(), t.hour(), t.minute(), t.second()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +128,12 @@ mod tests {
     fn a_name_shows_control_bytes_escaped() {
         let name = RoleName::truncated(b"a\nb\x1b\xff");
         assert_eq!(name.map(|name| name.to_string()).as_deref(), Some(r"a\nb\x1b\xff"));
+    }
+
+    #[test]
+    fn a_moment_is_shown_in_utc_or_not_at_all() {
+        assert_eq!(utc(1_798_761_600).as_deref(), Some("2027-01-01T00:00:00Z"));
+        assert_eq!(utc(-1).as_deref(), Some("1969-12-31T23:59:59Z"));
+        assert_eq!(utc(i64::MAX), None);
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::protocol::{Body, CertLine, Fault, FaultCode, Request, Selector, SessionLine};
 use super::view::{Status, moment};
 use crate::error::EndReason;
-use crate::observe::{AdminReport, AdminResult, utc};
+use crate::observe::{AdminReport, AdminResult};
 use crate::session::{Activity, LiveSession, Sessions};
+use crate::types::utc;
 
 /// A process that asks, by the kernel's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::health::{BackendState, Phase, unready};
-use crate::observe::{Moment, Observers, ProcessUsage, utc};
+use crate::observe::{Moment, Observers, ProcessUsage};
 use crate::os;
 use crate::session::Sessions;
 use crate::snapshot::Snapshots;
+use crate::types::utc;
 
 /// Where the answers come from.
 pub struct View {

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
-use super::clock::utc;
 use super::text::deceives;
+use crate::types::utc;
 
 /// The fields of one object, without its outer braces, as they are added.
 pub(super) struct Fields {

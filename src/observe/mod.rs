@@ -5,7 +5,6 @@
 //! `Consumers` with one more exhaustive `match`.
 
 mod audit;
-mod clock;
 mod event;
 mod json;
 mod log;
@@ -31,7 +30,6 @@ use std::time::{Duration, SystemTime};
 
 use ulid::Ulid;
 
-pub use clock::utc;
 pub use event::Event;
 pub use metrics::{Moment, ProcessUsage, Totals};
 pub use report::{

@@ -49,17 +49,19 @@ impl Source<'_> {
 
     /// Every certificate of the file, at least one, in its order.
     pub(super) fn certificates(&self) -> Result<Vec<Read>, Vec<MaterialFault>> {
-        let bytes = self.read(MAX_CERTIFICATES, |_| Ok(())).map_err(|fault| vec![fault])?;
+        let (bytes, _) = self.read(MAX_CERTIFICATES).map_err(|fault| vec![fault])?;
         for label in ["TRUSTED CERTIFICATE", "X509 CERTIFICATE"] {
             if has_block(&bytes, label) {
-                let what = format!("a block \"{label}\" was found, which is not read; write it as \"CERTIFICATE\": openssl x509 -in FILE");
+                let file = self.file.display();
+                let what =
+                    format!("a block \"{label}\" was found, which is not read; write it as \"CERTIFICATE\": openssl x509 -in {file}");
                 return Err(vec![self.fault(what)]);
             }
         }
         let blocks: Result<Vec<_>, _> = rustls_pemfile::certs(&mut bytes.as_slice()).collect();
         let blocks = blocks.map_err(|error| vec![self.fault(broken(&error))])?;
         if blocks.is_empty() {
-            return Err(vec![self.fault(none_found(&bytes, "CERTIFICATE", "x509"))]);
+            return Err(vec![self.fault(self.none_found(&bytes, "CERTIFICATE", "x509"))]);
         }
         let (mut read, mut faults) = (Vec::new(), Vec::new());
         for (number, der) in (1..).zip(blocks) {
@@ -73,16 +75,23 @@ impl Source<'_> {
 
     /// The first private key of the file.
     pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, MaterialFault> {
-        let mut bytes = self.read(MAX_KEY, |metadata| self.check_permissions(metadata))?;
+        let (mut bytes, metadata) = self.read(MAX_KEY)?;
         let encrypted = has_block(&bytes, "ENCRYPTED PRIVATE KEY") || contains(&bytes, b"Proc-Type: 4,ENCRYPTED");
         let key = rustls_pemfile::private_key(&mut bytes.as_slice());
-        let none = none_found(&bytes, "PRIVATE KEY", "pkey");
+        let none = self.none_found(&bytes, "PRIVATE KEY", "pkey");
         // Best effort: the text of the key need not stay in freed memory. black_box keeps the write.
         bytes.fill(0);
         std::hint::black_box(&bytes);
+        // A file that is no key at all, such as the certificate, need not have a key's mode.
+        if !encrypted && matches!(key, Ok(None)) {
+            return Err(self.fault(none));
+        }
+        self.check_permissions(&metadata)?;
         match key {
-            _ if encrypted => Err(self
-                .fault("the private key is protected by a passphrase, which nobody could type; write it without: openssl pkey -in FILE")),
+            _ if encrypted => Err(self.fault(format!(
+                "the private key is protected by a passphrase, which nobody could type; write it without: openssl pkey -in {}",
+                self.file.display()
+            ))),
             Ok(Some(key)) => Ok(key),
             Ok(None) => Err(self.fault(none)),
             Err(error) => Err(self.fault(broken(&error))),
@@ -91,11 +100,11 @@ impl Source<'_> {
 
     /// Every CRL of the file, at least one.
     pub(super) fn crls(&self) -> Result<Vec<Crl>, Vec<MaterialFault>> {
-        let bytes = self.read(MAX_CRLS, |_| Ok(())).map_err(|fault| vec![fault])?;
+        let (bytes, _) = self.read(MAX_CRLS).map_err(|fault| vec![fault])?;
         let blocks: Result<Vec<_>, _> = rustls_pemfile::crls(&mut bytes.as_slice()).collect();
         let blocks = blocks.map_err(|error| vec![self.fault(broken(&error))])?;
         if blocks.is_empty() {
-            return Err(vec![self.fault(none_found(&bytes, "X509 CRL", "crl"))]);
+            return Err(vec![self.fault(self.none_found(&bytes, "X509 CRL", "crl"))]);
         }
         let (mut crls, mut faults) = (Vec::new(), Vec::new());
         for (number, der) in (1..).zip(blocks) {
@@ -112,8 +121,8 @@ impl Source<'_> {
         if faults.is_empty() { Ok(crls) } else { Err(faults) }
     }
 
-    /// The bytes of the regular file, at most `limit`, once `permitted` has seen what the open file is.
-    fn read(&self, limit: u64, permitted: impl Fn(&Metadata) -> Result<(), MaterialFault>) -> Result<Vec<u8>, MaterialFault> {
+    /// The bytes of the regular file, at most `limit`, and what the open file is.
+    fn read(&self, limit: u64) -> Result<(Vec<u8>, Metadata), MaterialFault> {
         #[allow(clippy::wildcard_enum_match_arm)] // io::ErrorKind is non-exhaustive
         let unreadable = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => self.fault("there is no such file; give the path of a PEM file, or make it with `postern pki`"),
@@ -127,7 +136,6 @@ impl Source<'_> {
         if !metadata.is_file() {
             return Err(self.fault("it is not a regular file; give the path of a PEM file"));
         }
-        permitted(&metadata)?;
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.is_empty() {
@@ -136,38 +144,40 @@ impl Source<'_> {
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
             return Err(self.fault(format!("it is longer than {limit} bytes, the most that is read")));
         }
-        Ok(bytes)
+        Ok((bytes, metadata))
     }
 
     fn check_permissions(&self, metadata: &Metadata) -> Result<(), MaterialFault> {
-        forbidden_mode(metadata.mode(), metadata.uid(), os::effective_uid()).map_or(Ok(()), |what| Err(self.fault(what)))
+        let forbidden = forbidden_mode(self.file, metadata.mode(), metadata.uid(), os::effective_uid());
+        forbidden.map_or(Ok(()), |what| Err(self.fault(what)))
+    }
+
+    /// What to say of a file without a block called `label`; `tool` is the openssl command that makes one from DER.
+    fn none_found(&self, bytes: &[u8], label: &str, tool: &str) -> String {
+        if bytes.first() == Some(&0x30) {
+            return format!("it seems to be DER; PEM was expected: openssl {tool} -inform DER -in {}", self.file.display());
+        }
+        let found =
+            first_label(bytes).map_or_else(|| "no PEM block was found".to_owned(), |found| format!("a block \"{found}\" was found"));
+        format!("{found}; \"-----BEGIN {label}-----\" was expected; are two file names mixed up?")
     }
 }
 
 /// What is wrong with a key file of this mode and owner for the user `us`, by PostgreSQL's rule
 /// (src/backend/libpq/be-secure-common.c, check_ssl_key_file_permissions). Root's own files count as root's even if we are root.
-fn forbidden_mode(mode: u32, owner: u32, us: u32) -> Option<String> {
+fn forbidden_mode(file: &Path, mode: u32, owner: u32, us: u32) -> Option<String> {
     let (forbidden, allowed, whose) = match owner {
         0 => (0o037, "0640", "root's"),
         _ if owner == us => (0o077, "0600", "ours"),
         _ => return Some(format!("its owner is uid {owner}; it must be owned by root or by the user that runs Postern, uid {us}")),
     };
-    let mode = mode & 0o777;
-    (mode & forbidden != 0).then(|| format!("its mode is {mode:04o}; it is {whose} and may be at most {allowed}: chmod {allowed} FILE"))
+    let (mode, file) = (mode & 0o777, file.display());
+    (mode & forbidden != 0).then(|| format!("its mode is {mode:04o}; it is {whose} and may be at most {allowed}: chmod {allowed} {file}"))
 }
 
 /// What to say of a PEM block that cannot be decoded.
 fn broken(error: &std::io::Error) -> String {
     format!("it is not whole PEM: {error}; perhaps it was copied in part, write it again")
-}
-
-/// What to say of a file without a block called `label`; `tool` is the openssl command that makes one from DER.
-fn none_found(bytes: &[u8], label: &str, tool: &str) -> String {
-    if bytes.first() == Some(&0x30) {
-        return format!("it seems to be DER; PEM was expected: openssl {tool} -inform DER -in FILE");
-    }
-    let found = first_label(bytes).map_or_else(|| "no PEM block was found".to_owned(), |found| format!("a block \"{found}\" was found"));
-    format!("{found}; \"-----BEGIN {label}-----\" was expected; are two file names mixed up?")
 }
 
 /// The label of the first PEM block, if it is plain text of a reasonable length.

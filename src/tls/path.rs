@@ -3,7 +3,7 @@
 
 use crate::identity::{Certificate, Link, Version};
 
-use super::refusal::{Refusal, shown};
+use super::refusal::{Refusal, date, shown};
 use super::revocation::RevocationLists;
 
 /// A leaf, the CAs above it from its issuer upwards, and the trust anchor that ends it.
@@ -62,11 +62,11 @@ impl Path<'_> {
 pub(super) fn in_force(certificate: &Certificate, now: i64) -> Result<(), Refusal> {
     if now < certificate.not_before() {
         let who = shown(certificate);
-        return Err(Refusal::not_yet_valid(format!("{who} is valid only from {} (unix time)", certificate.not_before())));
+        return Err(Refusal::not_yet_valid(format!("{who} is valid only from {}", date(certificate.not_before()))));
     }
     if now >= certificate.not_after() {
         let who = shown(certificate);
-        return Err(Refusal::expired(format!("{who} was valid until {} (unix time)", certificate.not_after())));
+        return Err(Refusal::expired(format!("{who} was valid until {}", date(certificate.not_after()))));
     }
     Ok(())
 }

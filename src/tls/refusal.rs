@@ -7,6 +7,7 @@ use rustls::pki_types::UnixTime;
 
 use crate::error::TlsFailure;
 use crate::identity::Certificate;
+use crate::types::utc;
 
 /// A refused certificate: the precise cause for the operator, the alert for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ impl Refusal {
     pub(super) fn of_webpki(error: &webpki::Error, leaf: &Certificate) -> Self {
         use webpki::Error;
         let who = shown(leaf);
-        let date = |time: &UnixTime| time.as_secs();
+        let date = |time: &UnixTime| date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
         // webpki::Error is non-exhaustive: what is not named here is an encoding it does not take.
         #[allow(clippy::wildcard_enum_match_arm)]
         match error {
@@ -100,11 +101,9 @@ impl Refusal {
             | Error::MaximumPathBuildCallsExceeded
             | Error::MaximumPathDepthExceeded
             | Error::MaximumNameConstraintComparisonsExceeded => Self::untrusted(format!("the chain of {who} is too long or too tangled")),
-            Error::CertExpired { not_after, .. } => {
-                Self::expired(format!("a CA above {who} was valid until {} (unix time)", date(not_after)))
-            }
+            Error::CertExpired { not_after, .. } => Self::expired(format!("a CA above {who} was valid until {}", date(not_after))),
             Error::CertNotValidYet { not_before, .. } => {
-                Self::not_yet_valid(format!("a CA above {who} is valid only from {} (unix time)", date(not_before)))
+                Self::not_yet_valid(format!("a CA above {who} is valid only from {}", date(not_before)))
             }
             Error::InvalidCertValidity => Self::expired(format!("{who}, or a CA above it, ends before it begins")),
             Error::EndEntityUsedAsCa => Self::no_authority(format!("a certificate above {who} is not a CA")),
@@ -152,6 +151,11 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\" (serial {})", shortened(&self.0.subject().rfc2253()), shortened(&self.0.serial_hex()))
     }
+}
+
+/// A moment, in seconds since 1970, in an operator's message.
+pub(super) fn date(unix: i64) -> String {
+    utc(unix).unwrap_or_else(|| format!("{unix} s since 1970"))
 }
 
 /// The first 200 bytes of ASCII text.

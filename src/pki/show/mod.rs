@@ -99,8 +99,8 @@ impl std::fmt::Display for ShowError {
             Self::BrokenPem(error) => write!(f, "it is not whole PEM ({error}): perhaps it was copied in part, write it again"),
             Self::Nothing => write!(
                 f,
-                "found no PEM block, expected certificates in PEM or one in DER; for PKCS#12 try `openssl pkcs12 -in FILE -nokeys`, for \
-                 PKCS#7 `openssl pkcs7 -print_certs -in FILE`"
+                "found no PEM block, expected certificates in PEM or one in DER; for PKCS#12 try `openssl pkcs12 -nokeys -in` and \
+                 its path, for PKCS#7 `openssl pkcs7 -print_certs -in`"
             ),
         }
     }

@@ -2,11 +2,8 @@
 
 use std::fmt::Write as _;
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use crate::identity::{AlternativeName, Certificate, Crl, Portrait, Version};
-use crate::types::MAX_NAME_LENGTH;
+use crate::types::{MAX_NAME_LENGTH, utc};
 
 use super::{Block, Verifier};
 
@@ -232,8 +229,7 @@ fn remaining(from: i64, until: i64, now: i64) -> String {
 }
 
 fn date(seconds: i64) -> String {
-    let date = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|date| date.format(&Rfc3339).ok());
-    date.unwrap_or_else(|| format!("{seconds} s since 1970"))
+    utc(seconds).unwrap_or_else(|| format!("{seconds} s since 1970"))
 }
 
 fn or_nothing(name: String) -> String {

@@ -107,11 +107,24 @@ fn a_key_file_must_be_as_private_as_postgresql_wants_it() {
         (0o100644, 0, 70, false),
         (0o100600, 71, 70, false),
     ] {
-        assert_eq!(forbidden_mode(mode, owner, us).is_none(), good, "{mode:o} of {owner} for {us}");
+        assert_eq!(forbidden_mode(Path::new("server.key"), mode, owner, us).is_none(), good, "{mode:o} of {owner} for {us}");
     }
     let probe = Probe::of(KeyPair::generate().expect("a key").serialize_pem());
     std::fs::set_permissions(&probe.1, std::fs::Permissions::from_mode(0o644)).expect("its mode");
-    assert!(probe.key().is_err_and(|what| what.contains("its mode is 0644")));
+    // Where the tests run as root the file is root's.
+    let advice = |mode: &str| format!("chmod {mode} {}", probe.1.display());
+    assert!(
+        probe
+            .key()
+            .is_err_and(|what| what.contains("its mode is 0644") && (what.ends_with(&advice("0600")) || what.ends_with(&advice("0640"))))
+    );
+}
+
+#[test]
+fn a_file_that_is_no_key_is_not_judged_by_a_keys_mode() {
+    let probe = Probe::of(pem("CERTIFICATE", &Maker::new("ca").root()));
+    std::fs::set_permissions(&probe.1, std::fs::Permissions::from_mode(0o644)).expect("its mode");
+    assert!(probe.key().is_err_and(|what| what.contains("a block \"CERTIFICATE\" was found") && !what.contains("mode")));
 }
 
 #[test]
