@@ -47,6 +47,14 @@ pub fn open_at_once(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 
+/// Opens a folder, and not through a link.
+///
+/// # Errors
+/// It cannot be opened, or is no folder.
+pub fn open_folder(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits()).open(path)
+}
+
 /// Tells one process. That it is gone already is no error.
 ///
 /// # Errors
@@ -164,6 +172,15 @@ mod tests {
     #[test]
     fn the_kernels_table_can_be_read() {
         assert!(unheard_connections().is_ok());
+    }
+
+    #[test]
+    fn a_folder_is_not_opened_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(open_folder(dir.path()).is_ok());
+        assert!(open_folder(&link).is_err());
     }
 
     #[test]

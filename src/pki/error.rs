@@ -24,6 +24,13 @@ pub enum PkiError {
     NoAuthority(PathBuf),
     /// Others than the owner may change the folder's files.
     OpenFolder(PathBuf),
+    /// The folder is another user's, who may change its files.
+    ForeignFolder {
+        /// Which folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// Others than the owner can use a CA's key.
     OpenKey(PathBuf),
     /// A CA's file does not hold what it should. Says what.
@@ -63,6 +70,9 @@ impl fmt::Display for PkiError {
                 "{0} can be written to by its group or by everybody, who could put their own CA there: `chmod go-w {0}`",
                 path.display()
             ),
+            Self::ForeignFolder { path, owner } => {
+                write!(f, "{} belongs to uid {owner}, who could put their own CA there: use a folder of your own", path.display())
+            }
             Self::OpenKey(path) => {
                 write!(
                     f,

@@ -1,11 +1,12 @@
 //! The folder that holds the CAs and what they issued, and the only writer in it: files come into being whole, or not at all.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{ClientName, PkiError};
+use crate::os::effective_uid;
 
 /// The two powers, each with a CA of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +86,27 @@ impl Folder {
         }
     }
 
-    /// Checks that nobody but the owner may change what is in the folder.
+    /// Checks that nobody but the owner may change what is in the folder, and that the owner is one to be trusted with it.
     pub(super) fn check(&self) -> Result<(), PkiError> {
-        let mode = fs::metadata(&self.0).map_err(failed("look at the folder", &self.0))?.permissions().mode();
-        if mode & 0o022 == 0 { Ok(()) } else { Err(PkiError::OpenFolder(self.0.clone())) }
+        let mode = self.look()?.permissions().mode();
+        if mode & 0o022 == 0 { self.check_owner() } else { Err(PkiError::OpenFolder(self.0.clone())) }
+    }
+
+    /// Checks that the folder is not another user's, such as one that was waiting for us in /tmp.
+    ///
+    /// # Errors
+    /// It is, or there is none.
+    pub fn check_owner(&self) -> Result<(), PkiError> {
+        let owner = self.look()?.uid();
+        let parent = std::path::absolute(&self.0).ok().and_then(|path| Some(fs::metadata(path.parent()?).ok()?.uid()));
+        if may_own(owner, effective_uid(), parent) {
+            return Ok(());
+        }
+        Err(PkiError::ForeignFolder { path: self.0.clone(), owner })
+    }
+
+    fn look(&self) -> Result<Metadata, PkiError> {
+        fs::metadata(&self.0).map_err(failed("look at the folder", &self.0))
     }
 
     /// Makes the folder of copies, if it is not there.
@@ -99,6 +117,12 @@ impl Folder {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// Whether a folder of this owner is one for us to work in. Whoever owns the folder around it could put another in its place at
+/// any time, so that nothing is gained by distrusting them: that is root in a checkout of somebody's.
+fn may_own(owner: u32, us: u32, parent: Option<u32>) -> bool {
+    owner == us || owner == 0 || Some(owner) == parent
 }
 
 /// A file in the making.
@@ -156,4 +180,18 @@ fn write<'a>(file: &'a NewFile, written: &mut Vec<&'a Path>) -> Result<(), PkiEr
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {
     let path = path.to_owned();
     move |error| PkiError::File { action, path, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_waited_for_root_in_tmp_is_not_used() {
+        assert!(!may_own(1000, 0, Some(0)));
+        assert!(!may_own(1000, 1001, Some(0)));
+        for (owner, us, parent) in [(0, 0, Some(0)), (1000, 1000, Some(0)), (0, 1000, Some(0)), (1000, 0, Some(1000)), (1000, 1000, None)] {
+            assert!(may_own(owner, us, parent), "{owner}'s for {us} in {parent:?}'s");
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! The demo's certificates: those of the last run if they are still good, else new ones.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use super::error::DemoError;
 use crate::cli::conninfo::{first_certificate, host_of};
 use crate::cli::pki::unix_now;
 use crate::identity::Certificate;
-use crate::os::effective_uid;
+use crate::os::{effective_uid, open_folder};
 use crate::pki::{CA_DAYS, CLIENT_DAYS, ClientName, Folder, HostName, Purpose, SERVER_DAYS, init, issue_client, issue_server, show};
 use crate::tls;
 
@@ -31,7 +31,7 @@ impl Certificates {
         issue_client(&strangers, &name("alice")?, 1, now)?;
         let found = is_good(&folder, now);
         if !found {
-            make_room(dir)?;
+            make_room(&folder)?;
             make(&folder, now)?;
         }
         Ok(Self { folder, strangers, found })
@@ -87,12 +87,14 @@ fn is_key_of(key: &Path, certificate: &Certificate) -> bool {
 
 /// Leaves a folder with the two files that say what it is, and without the certificates of an earlier run. It removes only what
 /// it has made, and nothing from a folder that does not say it is the demo's.
-fn make_room(dir: &Path) -> Result<(), DemoError> {
+fn make_room(folder: &Folder) -> Result<(), DemoError> {
+    let dir = folder.path();
     let failed = |what: &str, path: &Path| {
         let what = format!("{what} {}", path.display());
         move |error| DemoError::io(what, error)
     };
     fs::create_dir_all(dir).map_err(failed("make", dir))?;
+    folder.check_owner()?;
     let ours = fs::read_to_string(dir.join("README.md")).is_ok_and(|text| text.contains(MARK));
     let made = made(dir);
     if !ours && made.iter().any(|path| fs::symlink_metadata(path).is_ok()) {
@@ -103,13 +105,19 @@ fn make_room(dir: &Path) -> Result<(), DemoError> {
         removed.map_err(failed("remove", path))?;
     }
     // A checkout under umask 002 lets the group in, which no folder of CAs should.
-    let mode = fs::metadata(dir).map_err(failed("look at", dir))?.permissions().mode();
-    fs::set_permissions(dir, Permissions::from_mode(mode & 0o755)).map_err(failed("change the mode of", dir))?;
+    close_to_others(dir).map_err(failed("change the mode of", dir))?;
     for (file, text) in [("README.md", README), (".gitignore", GITIGNORE)] {
         let path = dir.join(file);
         write_new(&path, text).map_err(failed("write", &path))?;
     }
     Ok(())
+}
+
+/// Takes group and others the right to write, by the open folder: the one whose mode was read is the one that is changed.
+fn close_to_others(dir: &Path) -> io::Result<()> {
+    let open = File::open(dir)?;
+    let mode = open.metadata()?.permissions().mode();
+    if mode & 0o022 == 0 { Ok(()) } else { open.set_permissions(Permissions::from_mode(mode & 0o755)) }
 }
 
 /// Writes a file unless there is one.
@@ -128,10 +136,14 @@ fn made(dir: &Path) -> Vec<PathBuf> {
     files.chain(["issued".to_owned()]).map(|file| dir.join(file)).collect()
 }
 
-/// After a run as root in another's folder: he can remove every file in it, and so he must be able to empty that one.
+/// After a run as root in another's folder: he can remove every file in it, and so he must be able to empty that one. He could
+/// put a link in its place as well: what is given to him is the folder that was opened, and no link is followed to it.
 fn hand_over(dir: &Path) -> io::Result<()> {
     let owner = fs::metadata(dir)?;
-    if effective_uid() == 0 && owner.uid() != 0 { chown(dir.join("issued"), Some(owner.uid()), Some(owner.gid())) } else { Ok(()) }
+    if effective_uid() != 0 || owner.uid() == 0 {
+        return Ok(());
+    }
+    fchown(open_folder(&dir.join("issued"))?, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn name(client: &str) -> Result<ClientName, DemoError> {
@@ -191,6 +203,19 @@ mod tests {
         let refused = Certificates::prepare(dir.path(), tempfile::tempdir().unwrap().path());
         assert!(matches!(refused, Err(DemoError::Foreign(_))));
         assert_eq!(fs::read(folder.authority_key(Purpose::Client)).unwrap(), before);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_copies_is_not_given_away() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("issued")).unwrap();
+        let root = effective_uid() == 0;
+        if root {
+            fchown(File::open(dir.path()).unwrap(), Some(1000), Some(1000)).unwrap();
+        }
+        // Nobody but root could give anything away, and nobody else tries.
+        assert_eq!(hand_over(dir.path()).is_err(), root);
+        assert_eq!(fs::metadata(elsewhere.path()).unwrap().uid(), effective_uid());
     }
 
     #[test]

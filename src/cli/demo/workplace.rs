@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use super::error::DemoError;
@@ -37,7 +37,7 @@ impl Workplace {
         }
         if let Some(user) = &self.server_user {
             fs::set_permissions(&self.root, Permissions::from_mode(0o711))?;
-            chown(&self.servers, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+            lchown(&self.servers, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
         Ok(())
     }
