@@ -251,9 +251,8 @@ impl Town {
     }
 }
 
-/// A folder of our own: pki makes no CA in that of the server's user.
 fn made() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     make_in(dir.path());
     dir
 }

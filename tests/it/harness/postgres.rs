@@ -65,7 +65,7 @@ impl Installation {
             return path;
         }
         remove_templates_of_earlier_runs();
-        let work = private_dir();
+        let work = server_dir();
         let data = work.path().join("data");
         let initdb = as_server_user(self.bin.join("initdb"))
             .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
@@ -119,7 +119,7 @@ impl Postgres {
     }
 
     fn new(installation: &Installation, settings: &str) -> Self {
-        let dir = private_dir();
+        let dir = server_dir();
         let data = dir.path().join("data");
         copy(&installation.template(), &data);
         Self { installation: installation.clone(), dir, port: free_port(), process: None, settings: settings.into() }
@@ -220,13 +220,17 @@ impl Drop for Postgres {
     }
 }
 
-/// A folder for one server or one test, with a path short enough for Unix sockets, open to the server's user.
+/// A folder for one test, with a path short enough for Unix sockets, in which everybody may look.
 pub fn private_dir() -> TempDir {
     let dir = tempfile::Builder::new().prefix("postern-it-").tempdir_in("/tmp").unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    if Uid::effective().is_root() {
-        give_to_server_user(dir.path());
-    }
+    dir
+}
+
+/// The same for a server, and its user's.
+fn server_dir() -> TempDir {
+    let dir = private_dir();
+    give_to_server_user(dir.path());
     dir
 }
 
