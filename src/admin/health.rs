@@ -99,6 +99,7 @@ fn shown(failure: &BackendFailure) -> String {
         | BackendFailure::AsksForPassword(_)
         | BackendFailure::PasswordRejected(_)
         | BackendFailure::RefusedUnproven(_)
+        | BackendFailure::Refused { .. }
         | BackendFailure::NoScram
         | BackendFailure::ScramInvalid
         | BackendFailure::NotProven

@@ -33,6 +33,13 @@ pub enum BackendFailure {
     PasswordRejected(String),
     /// It refused before it proved that it knows the password that `backend.passfile` has for the role: its SQLSTATE and message.
     RefusedUnproven(String),
+    /// It refused a login or a statement of Postern's own.
+    Refused {
+        /// Its SQLSTATE.
+        sqlstate: String,
+        /// Its message, printable.
+        message: String,
+    },
     /// It offers SASL without SCRAM-SHA-256.
     NoScram,
     /// Its side of the SCRAM exchange is malformed, out of turn, or asks for too many iterations.
@@ -48,7 +55,11 @@ impl BackendFailure {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Unreachable { .. } | Self::Closed | Self::Silent | Self::WrongPeer { .. } => Reason::BackendUnreachable,
-            Self::AsksForPassword(_) | Self::PasswordRejected(_) | Self::RefusedUnproven(_) | Self::NoScram => Reason::BackendRefused,
+            Self::AsksForPassword(_)
+            | Self::PasswordRejected(_)
+            | Self::RefusedUnproven(_)
+            | Self::Refused { .. }
+            | Self::NoScram => Reason::BackendRefused,
             Self::ScramInvalid | Self::NotProven | Self::Protocol(_) => Reason::BackendProtocol,
         }
     }
@@ -63,6 +74,7 @@ impl BackendFailure {
             Self::AsksForPassword(_) | Self::NoScram => "The database server asks for a password that is not configured here.",
             Self::PasswordRejected(_) => "The database server did not accept the password that is configured here.",
             Self::RefusedUnproven(_) => "The database server refused the connection before it could be verified.",
+            Self::Refused { .. } => "The database server does not say what must be known here.",
             Self::NotProven => "The database server could not be verified.",
             Self::ScramInvalid | Self::Protocol(_) => "The database server sent an invalid answer.",
         }
@@ -105,6 +117,7 @@ impl fmt::Display for BackendFailure {
                 "whoever listens at backend.host refused before it proved that it knows the role's password of backend.passfile, so its \
                  words are not passed on: {said}; if PostgreSQL is starting or stopping, wait, else see its pg_hba.conf and its own log"
             ),
+            Self::Refused { sqlstate, message } => write!(f, "the backend refused: {sqlstate} {message}"),
             Self::NoScram => {
                 write!(f, "the backend offers SASL without SCRAM-SHA-256; set password_encryption and the role's password anew")
             }

@@ -1,8 +1,8 @@
 //! What the backend says until its first ReadyForQuery, as far as it has been heard: sans-IO, and not trusted.
 
-use crate::backend::{Exchange, Password};
+use crate::backend::{Credentials, Login};
 use crate::error::{BackendFailure, SessionError};
-use crate::wire::{Authentication, BackendMessage, CancelRequest, ErrorFields, FrameError, sasl_initial_response, sasl_response};
+use crate::wire::{BackendMessage, CancelRequest, ErrorFields, FrameError};
 
 /// The most that the backend may say before ReadyForQuery; beside a login trigger's notices it is below 1 KiB.
 const MAX_GREETING_LENGTH: usize = 256 * 1024;
@@ -16,19 +16,10 @@ pub(super) struct Answer {
     withheld: Vec<u8>,
     /// Whole messages, for the client.
     outbound: Vec<u8>,
-    exchange: Option<Exchange>,
-    authenticated: bool,
+    login: Login,
     cancel: Option<CancelRequest>,
     pid: Option<u32>,
     ready: bool,
-}
-
-/// What a backend that asks for a password is given.
-pub(super) struct Credentials<'a> {
-    /// The password of `backend.passfile` for the role.
-    pub(super) password: Option<&'a Password>,
-    /// Anybody on this machine could listen in the backend's place, so where there is a password it must prove that it knows it.
-    pub(super) must_prove: bool,
 }
 
 impl Answer {
@@ -39,7 +30,7 @@ impl Answer {
 
     /// Whether AuthenticationOk was heard.
     pub(super) fn is_authenticated(&self) -> bool {
-        self.authenticated
+        self.login.is_authenticated()
     }
 
     /// Whether ReadyForQuery was heard.
@@ -62,7 +53,7 @@ impl Answer {
     ///
     /// # Errors
     /// The backend's refusal, or its fault; what it said for the client until then is in outbound.
-    pub(super) fn understand(&mut self, credentials: &Credentials<'_>) -> Result<Vec<u8>, SessionError> {
+    pub(super) fn understand(&mut self, credentials: Credentials<'_>) -> Result<Vec<u8>, SessionError> {
         let mut reply = Vec::new();
         let mut inbound = std::mem::take(&mut self.inbound);
         let mut rest = inbound.as_slice();
@@ -73,11 +64,14 @@ impl Answer {
             rest = behind;
             let for_client = match message {
                 BackendMessage::Authentication(authentication) => {
-                    reply = self.authenticate(authentication, credentials).map_err(SessionError::Backend)?;
-                    self.authenticated
+                    reply = self.login.hear(authentication, credentials).map_err(SessionError::Backend)?;
+                    if self.is_authenticated() {
+                        self.outbound.append(&mut self.withheld);
+                    }
+                    self.is_authenticated()
                 }
                 // Nobody speaks before AuthenticationOk but to authenticate, or to negotiate the version.
-                _ if !self.authenticated && !matches!(raw, [b'R' | b'E' | b'v', ..]) => {
+                _ if !self.is_authenticated() && !matches!(raw, [b'R' | b'E' | b'v', ..]) => {
                     let kind = raw.first().copied().unwrap_or_default();
                     return Err(SessionError::Backend(BackendFailure::Protocol(FrameError::Unexpected(kind))));
                 }
@@ -94,7 +88,7 @@ impl Answer {
                 BackendMessage::ForClient => true,
             };
             if for_client {
-                let kept = if self.authenticated { &mut self.outbound } else { &mut self.withheld };
+                let kept = if self.is_authenticated() { &mut self.outbound } else { &mut self.withheld };
                 kept.extend_from_slice(raw);
             }
             if self.outbound.len().max(self.withheld.len()) > MAX_GREETING_LENGTH {
@@ -108,44 +102,16 @@ impl Answer {
         Ok(reply)
     }
 
-    fn authenticate(&mut self, authentication: Authentication<'_>, credentials: &Credentials<'_>) -> Result<Vec<u8>, BackendFailure> {
-        match (authentication, &mut self.exchange, credentials.password) {
-            _ if self.authenticated => Err(BackendFailure::Protocol(FrameError::Unexpected(b'R'))),
-            (Authentication::Ok, exchange, password) => {
-                let proven = exchange.as_ref().map(Exchange::is_proven);
-                if proven.unwrap_or(password.is_none() || !credentials.must_prove) {
-                    self.authenticated = true;
-                    self.outbound.append(&mut self.withheld);
-                    Ok(Vec::new())
-                } else {
-                    Err(BackendFailure::NotProven)
-                }
-            }
-            (Authentication::Sasl(mechanisms), None, Some(password)) => {
-                let (exchange, mechanism, first) = Exchange::begin(password, mechanisms)?;
-                self.exchange = Some(exchange);
-                Ok(sasl_initial_response(mechanism, &first))
-            }
-            (Authentication::Sasl(_), None, None) => Err(BackendFailure::AsksForPassword(10)),
-            (Authentication::SaslContinue(challenge), Some(exchange), _) => Ok(sasl_response(&exchange.answer(challenge)?)),
-            (Authentication::SaslFinal(signature), Some(exchange), _) => exchange.verify(signature).map(|()| Vec::new()),
-            (Authentication::Sasl(_) | Authentication::SaslContinue(_) | Authentication::SaslFinal(_), _, _) => {
-                Err(BackendFailure::ScramInvalid)
-            }
-            (Authentication::Other(code), _, _) => Err(BackendFailure::AsksForPassword(code)),
-        }
-    }
-
     /// The backend's words are the client's, unless they are about a password that the client never gave, or from one that has yet to
     /// prove that it is the backend.
-    fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8], credentials: &Credentials<'_>) -> SessionError {
+    fn refused(&mut self, fields: ErrorFields<'_>, raw: &[u8], credentials: Credentials<'_>) -> SessionError {
         let message = fields.field(b'M').unwrap_or_default();
         let sqlstate = fields.sqlstate();
         let said = || format!("{sqlstate} {}", message.escape_ascii());
         let unproven = credentials.password.is_some() && credentials.must_prove;
         // Classes 28 and 08: the role or its password, and the exchange. All else, such as a shutdown, concerns the client.
-        let about_password = self.exchange.is_some() && (sqlstate.starts_with("28") || sqlstate.starts_with("08"));
-        match self.authenticated {
+        let about_password = self.login.has_begun_exchange() && (sqlstate.starts_with("28") || sqlstate.starts_with("08"));
+        match self.is_authenticated() {
             false if about_password => SessionError::Backend(BackendFailure::PasswordRejected(said())),
             false if unproven => SessionError::Backend(BackendFailure::RefusedUnproven(said())),
             true | false => {
@@ -160,7 +126,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Passfile, Wanted};
+    use crate::backend::{Passfile, Password, Wanted};
 
     const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
     const STATUS: &[u8] = b"S\0\0\0\x08a\0b\0";
@@ -191,7 +157,7 @@ mod tests {
 
         fn hears(&self, answer: &mut Answer, bytes: &[u8]) -> Result<Vec<u8>, SessionError> {
             answer.inbound().extend_from_slice(bytes);
-            answer.understand(&Credentials { password: self.password.as_ref(), must_prove: self.must_prove })
+            answer.understand(Credentials { password: self.password.as_ref(), must_prove: self.must_prove })
         }
     }
 

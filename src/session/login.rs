@@ -8,13 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::Transport;
-use super::answer::{Answer, Credentials};
+use super::answer::Answer;
 use super::arrival::Arrival;
 use super::registry::{Newcomer, Registration};
 use super::reply::{Rejected, Reply};
 use super::startup::Encrypted;
 use super::timers::Timers;
-use crate::backend::{BackendStream, BackendTarget, Wanted};
+use crate::backend::{BackendStream, Credentials};
 use crate::error::{BackendFailure, SessionError};
 use crate::identity::ClientIdentity;
 use crate::limits::SessionPermit;
@@ -112,7 +112,7 @@ impl<S: Transport> Connecting<S> {
             if !matches!(read, Ok(1..)) {
                 return Err(SessionError::Backend(BackendFailure::Closed));
             }
-            let reply = answer.understand(&self.credentials())?;
+            let reply = answer.understand(self.credentials())?;
             // A backend that closes instead of reading it is found out by the next read.
             let _ = timeout_at(self.arrival.deadline(), self.backend.write_all(&reply)).await;
         }
@@ -121,13 +121,8 @@ impl<S: Transport> Connecting<S> {
 
     fn credentials(&self) -> Credentials<'_> {
         let terms = &self.arrival.terms;
-        let settings = terms.backend();
         let startup = self.arrival.trail.startup.as_ref();
         let database = startup.map(|startup| &*startup.database).filter(|name| !name.is_empty()).unwrap_or(b"replication");
-        let wanted = Wanted { host: &settings.host, port: settings.port, database, user: self.holding.role.as_bytes() };
-        Credentials {
-            password: terms.passfile().and_then(|passfile| passfile.find(wanted)),
-            must_prove: matches!(settings.target, BackendTarget::Loopback(_)),
-        }
+        Credentials::of(terms.backend(), terms.passfile(), database, &self.holding.role)
     }
 }

@@ -147,7 +147,7 @@ pub enum BackendMessage<'a> {
     ForClient,
 }
 
-/// A message that no PostgreSQL sends during a login.
+/// A message that no PostgreSQL sends where it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// A length word that is impossible or beyond the limit.
@@ -156,17 +156,17 @@ pub enum FrameError {
     Unexpected(u8),
     /// A message whose body does not fit its type.
     Malformed(u8),
-    /// More messages than any login has.
+    /// More messages than any login or answer has.
     TooMuch,
 }
 
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length(length) => write!(f, "a message of {length} bytes during the login"),
-            Self::Unexpected(kind) => write!(f, "unexpected message '{}' during the login", kind.escape_ascii()),
+            Self::Length(length) => write!(f, "a message of {length} bytes"),
+            Self::Unexpected(kind) => write!(f, "the unexpected message '{}'", kind.escape_ascii()),
             Self::TooMuch => write!(f, "too much before ReadyForQuery"),
-            Self::Malformed(kind) => write!(f, "malformed message '{}' during the login", kind.escape_ascii()),
+            Self::Malformed(kind) => write!(f, "the malformed message '{}'", kind.escape_ascii()),
         }
     }
 }
@@ -180,28 +180,33 @@ impl<'a> BackendMessage<'a> {
     /// # Errors
     /// [`FrameError`], before more is asked for.
     pub fn decode_login(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameError> {
-        let Some(([kind, word @ ..], rest)) = bytes.split_first_chunk::<5>() else { return Ok(None) };
-        let length = u32::from_be_bytes(*word);
-        let body = usize::try_from(length)
-            .ok()
-            .filter(|length| *length <= Self::MAX_LOGIN_MESSAGE_LENGTH)
-            .and_then(|length| length.checked_sub(4))
-            .ok_or(FrameError::Length(length))?;
-        let Some(body) = rest.get(..body) else { return Ok(None) };
+        let Some((kind, body)) = frame(bytes, Self::MAX_LOGIN_MESSAGE_LENGTH)? else { return Ok(None) };
         let message = match kind {
-            b'R' => decode_authentication(body).ok_or(FrameError::Malformed(*kind))?,
+            b'R' => decode_authentication(body).ok_or(FrameError::Malformed(kind))?,
             b'K' => {
-                let (pid, key) = body.split_first_chunk::<4>().ok_or(FrameError::Malformed(*kind))?;
+                let (pid, key) = body.split_first_chunk::<4>().ok_or(FrameError::Malformed(kind))?;
                 Self::BackendKeyData(u32::from_be_bytes(*pid), CancelKey::new(key))
             }
             b'Z' if matches!(body, [status] if TransactionStatus::from_byte(*status).is_some()) => Self::ReadyForQuery,
-            b'Z' => return Err(FrameError::Malformed(*kind)),
+            b'Z' => return Err(FrameError::Malformed(kind)),
             b'E' => Self::ErrorResponse(ErrorFields(body)),
             b'N' | b'S' | b'v' => Self::ForClient,
-            kind => return Err(FrameError::Unexpected(*kind)),
+            kind => return Err(FrameError::Unexpected(kind)),
         };
         Ok(Some((message, body.len().saturating_add(5))))
     }
+}
+
+/// The type and body of the first message of `bytes`; `None` if more bytes are needed. `longest` bounds the length word.
+pub(super) fn frame(bytes: &[u8], longest: usize) -> Result<Option<(u8, &[u8])>, FrameError> {
+    let Some(([kind, word @ ..], rest)) = bytes.split_first_chunk::<5>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*word);
+    let body = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= longest)
+        .and_then(|length| length.checked_sub(4))
+        .ok_or(FrameError::Length(length))?;
+    Ok(rest.get(..body).map(|body| (*kind, body)))
 }
 
 fn decode_authentication(body: &[u8]) -> Option<BackendMessage<'_>> {
@@ -221,6 +226,11 @@ fn decode_authentication(body: &[u8]) -> Option<BackendMessage<'_>> {
 pub struct ErrorFields<'a>(&'a [u8]);
 
 impl<'a> ErrorFields<'a> {
+    /// The body of an ErrorResponse.
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self(body)
+    }
+
     /// Field C; `XX000` where it is not five digits and capitals, as every SQLSTATE is.
     pub fn sqlstate(&self) -> &'a str {
         let sound = |code: &&[u8]| code.len() == 5 && code.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());

@@ -7,6 +7,7 @@ mod backend;
 mod cancel;
 mod frontend;
 mod params;
+mod query;
 mod scan;
 mod sqlstate;
 mod startup;
@@ -18,8 +19,10 @@ pub use backend::{
 pub use cancel::{CancelKey, CancelRequest};
 pub use frontend::FrontendScanner;
 pub use params::StartupParameters;
+pub use query::{QueryMessage, query, terminate};
 pub use scan::{InvalidLength, MessageScanner, Piece};
 pub use sqlstate::SqlState;
 pub use startup::{
     MAX_STARTUP_PACKET_LENGTH, ProtocolVersion, ReplicationParameter, StartupError, StartupMessage, StartupPacket, body_length,
+    startup_packet,
 };

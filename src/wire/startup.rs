@@ -203,6 +203,16 @@ impl fmt::Debug for StartupMessage {
     }
 }
 
+/// A StartupMessage of Postern's own, length word included. Neither names nor values hold a NUL, and all of them fit.
+pub fn startup_packet(parameters: &[(&'static str, &[u8])]) -> Vec<u8> {
+    let mut packet = vec![0; 4];
+    packet.extend_from_slice(&ProtocolVersion { major: SERVED_MAJOR, minor: 0 }.to_word().to_be_bytes());
+    parameters.iter().for_each(|(name, value)| put_pair(&mut packet, name.as_bytes(), value));
+    packet.push(0);
+    packet.splice(..4, u32::try_from(packet.len()).unwrap_or(u32::MAX).to_be_bytes());
+    packet
+}
+
 fn put_pair(packet: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     for field in [name, value] {
         packet.extend_from_slice(field);
