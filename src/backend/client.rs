@@ -135,6 +135,7 @@ fn said(fields: ErrorFields<'_>) -> String {
     format!("{} {}", fields.sqlstate(), text(fields))
 }
 
+/// The message, printable: quotes stay, control bytes do not.
 fn text(fields: ErrorFields<'_>) -> String {
-    fields.field(b'M').unwrap_or_default().escape_ascii().to_string()
+    String::from_utf8_lossy(fields.field(b'M').unwrap_or_default()).replace(char::is_control, " ")
 }

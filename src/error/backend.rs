@@ -55,11 +55,9 @@ impl BackendFailure {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Unreachable { .. } | Self::Closed | Self::Silent | Self::WrongPeer { .. } => Reason::BackendUnreachable,
-            Self::AsksForPassword(_)
-            | Self::PasswordRejected(_)
-            | Self::RefusedUnproven(_)
-            | Self::Refused { .. }
-            | Self::NoScram => Reason::BackendRefused,
+            Self::AsksForPassword(_) | Self::PasswordRejected(_) | Self::RefusedUnproven(_) | Self::Refused { .. } | Self::NoScram => {
+                Reason::BackendRefused
+            }
             Self::ScramInvalid | Self::NotProven | Self::Protocol(_) => Reason::BackendProtocol,
         }
     }

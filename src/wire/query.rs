@@ -92,8 +92,8 @@ mod tests {
     #[test]
     fn a_parameter_travels_beside_the_statement() {
         let sent = query("select $1", &[b"'; drop"]);
-        let parse = b"P\0\0\0\x17\0select $1\0\0\x01\0\0\0\x11";
-        let bind = b"B\0\0\0\x1b\0\0\0\x01\0\x01\0\x01\0\0\0\x07'; drop\0\0";
+        let parse = b"P\0\0\0\x15\0select $1\0\0\x01\0\0\0\x11";
+        let bind = b"B\0\0\0\x19\0\0\0\x01\0\x01\0\x01\0\0\0\x07'; drop\0\0";
         assert_eq!(sent, [&parse[..], bind, b"E\0\0\0\x09\0\0\0\0\0", b"S\0\0\0\x04"].concat(), "{}", sent.escape_ascii());
     }
 

@@ -31,6 +31,7 @@ mod harness;
 mod hostile;
 mod introduction;
 mod limits;
+mod membership;
 mod pki;
 mod refusals;
 mod scram;
