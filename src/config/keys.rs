@@ -172,8 +172,8 @@ macro_rules! keys {
 
 #[rustfmt::skip] // a table
 const KEYS: &[Known] = keys! {
-    Built: "listen" "tls" "backend" "hba" "sessions" "cancel" "limits" "audit" "admin" "log";
-    Later: "proxy_protocol" "proxy_protocol.trusted" "hba_file" "ident" "ident_file" "denylist_file" "shutdown" "reload" "harden" "user";
+    Built: "listen" "tls" "backend" "hba" "sessions" "cancel" "limits" "shutdown" "audit" "admin" "log";
+    Later: "proxy_protocol" "proxy_protocol.trusted" "hba_file" "ident" "ident_file" "denylist_file" "reload" "harden" "user";
     Built: "tls.ssl_cert_file" "tls.ssl_key_file" "tls.ssl_ca_file" "tls.ssl_crl_file" "tls.x509_v1";
     Later: "tls.sni" "tls.sni[].hosts" "tls.sni[].ssl_cert_file" "tls.sni[].ssl_key_file";
     Built: "backend.host" "backend.port" "backend.connect_timeout" "backend.require_peer";
@@ -187,7 +187,7 @@ const KEYS: &[Known] = keys! {
     Built: "cancel.plaintext";
     Built: "limits.authentication_timeout" "limits.max_connections" "limits.max_handshakes" "limits.max_connections_per_role" "limits.max_connections_per_address"
            "limits.max_failures_per_address";
-    Later: "shutdown.delay" "shutdown.drain_timeout";
+    Built: "shutdown.delay" "shutdown.drain_timeout";
     Built: "audit.file" "audit.on_failure";
     Later: "audit.format" "audit.statements" "audit.parameters";
     Built: "admin.listen" "admin.hosts" "admin.socket";

@@ -24,7 +24,7 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
 pub use locator::Locator;
 pub use print::Effective;
-pub use settings::{AdminSettings, BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings};
+pub use settings::{AdminSettings, BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings, ShutdownSettings};
 
 use diagnostic::Faults;
 

@@ -10,9 +10,10 @@ use super::diagnostic::Faults;
 use super::hba;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
-use super::settings::{BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings};
+use super::settings::{BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings, ShutdownSettings};
 use super::values::{
-    LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, peer, port, rate_or_none, text,
+    LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, pause, peer, port, rate_or_none,
+    text,
 };
 use crate::backend::{BackendSettings, BackendTarget, Introduction};
 use crate::limits::SessionLimits;
@@ -37,6 +38,7 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let sessions = root.section("sessions", faults);
     let idle_session_timeout = sessions.optional("idle_session_timeout", None, duration_or_never(LONGEST_SESSION), faults);
     let max_session_lifetime = sessions.optional("max_session_lifetime", None, duration_or_never(LONGEST_SESSION), faults);
+    let shutdown = shutdown(&root.section("shutdown", faults), faults);
     let audit = audit(&root.section("audit", faults), folder, faults);
     let admin = admin::settings(&root, folder, listen.as_deref().unwrap_or_default(), faults);
     let log = log(&root.section("log", faults), faults);
@@ -50,6 +52,7 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
             limits: limits?,
             idle_session_timeout: idle_session_timeout?,
             max_session_lifetime: max_session_lifetime?,
+            shutdown: shutdown?,
         },
     })
 }
@@ -79,6 +82,12 @@ fn limits(section: &Section<'_>, policy: Option<&Policy>, faults: &mut Faults) -
         max_failures_per_address: failures?,
         sessions: SessionLimits { total: total?, reserve, per_role: per_role?, per_address: per_address? },
     })
+}
+
+fn shutdown(section: &Section<'_>, faults: &mut Faults) -> Option<ShutdownSettings> {
+    let delay = section.optional("delay", Duration::ZERO, pause(LONGEST_SHUTDOWN), faults);
+    let drain_timeout = section.optional("drain_timeout", DRAIN, pause(LONGEST_SHUTDOWN), faults);
+    Some(ShutdownSettings { delay: delay?, drain_timeout: drain_timeout? })
 }
 
 fn tls(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<TlsSettings> {
@@ -179,9 +188,14 @@ const HANDSHAKES: usize = 2000;
 const FAILURES: u32 = 50;
 const CONNECTIONS: usize = 1000;
 const LOGIN: Duration = Duration::from_secs(10);
+/// With five seconds of delay before it, it fits Kubernetes' terminationGracePeriodSeconds of 30.
+const DRAIN: Duration = Duration::from_secs(25);
 
 /// The upper end of PostgreSQL's own authentication_timeout (src/backend/utils/misc/guc_tables.c).
 const LONGEST_LOGIN: Duration = Duration::from_secs(600);
+
+/// Whoever waits longer for the last session does so on purpose: a day.
+const LONGEST_SHUTDOWN: Duration = Duration::from_secs(24 * 3600);
 
 /// A connect is a part of the login.
 const LONGEST_CONNECT: Duration = LONGEST_LOGIN;

@@ -72,6 +72,17 @@ pub struct LiveSettings {
     pub idle_session_timeout: Option<Duration>,
     /// How long a session may live, where its rule does not say.
     pub max_session_lifetime: Option<Duration>,
+    /// How long the end may take.
+    pub shutdown: ShutdownSettings,
+}
+
+/// How long the end may take: `shutdown` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownSettings {
+    /// From TERM on, while `/readyz` says no and connections are still accepted.
+    pub delay: Duration,
+    /// From then on, until the sessions that are left are ended.
+    pub drain_timeout: Duration,
 }
 
 /// How many may come, and in what time.

@@ -112,6 +112,16 @@ pub(super) fn duration_or_never(most: Duration) -> impl Fn(&Node) -> Read<Option
     }
 }
 
+/// A duration that may be 0, as `0` or `0s`.
+pub(super) fn pause(most: Duration) -> impl Fn(&Node) -> Read<Duration> {
+    move |node| match &node.value {
+        Value::Text(text) if parse_duration(text) == Some(Duration::ZERO) => Ok(Duration::ZERO),
+        Value::Null | Value::Boolean(_) | Value::Number { .. } | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+            duration_or_never(most)(node).map(Option::unwrap_or_default)
+        }
+    }
+}
+
 /// A count of at least 1.
 pub(super) fn count(node: &Node) -> Read<usize> {
     whole(node).filter(|count| *count > 0).ok_or_else(|| count_wrong("1", "write a number, as 1000"))

@@ -1,5 +1,6 @@
 //! The running daemon: what is bound and opened before the first thread exists, the loops, and their orderly end.
 
+mod drain;
 mod signals;
 
 use std::io;
@@ -12,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use drain::{Drain, told_again};
 use signals::{Signal, Signals};
 
 use crate::admin::{About, Admin, AdminError, Phase, View};
@@ -84,7 +86,7 @@ impl Daemon {
         Ok(Self { bound: Bound { clients, admin }, observers, snapshot })
     }
 
-    /// Serves until TERM or INT, then ends every session and returns.
+    /// Serves until TERM, then lets the sessions leave, or until INT or a second TERM, then ends them; and returns.
     ///
     /// # Errors
     /// A thread, timer or signal handler that the kernel refuses.
@@ -127,7 +129,7 @@ fn serve(runtime: &Runtime, bound: Bound, snapshot: Snapshot, observers: &Observ
             about: About { config: config.to_owned(), listen: addresses.clone(), notices: notices.to_vec(), started: SystemTime::now() },
         })?;
         let (alive, mut all_gone) = mpsc::channel(1);
-        let door = Door { snapshots, house: house.clone(), observers: observers.clone(), alive };
+        let door = Door { snapshots: Arc::clone(&snapshots), house: house.clone(), observers: observers.clone(), alive };
         let door = Arc::new(door);
         let (stop, stopped) = watch::channel(false);
         for (listener, address) in listeners.into_iter().zip(&addresses) {
@@ -138,14 +140,24 @@ fn serve(runtime: &Runtime, bound: Bound, snapshot: Snapshot, observers: &Observ
         phase.send_replace(Phase::Serving);
         tokio::spawn(watch_timers(Arc::clone(&house.sessions)));
         tokio::spawn(watch_for_lost_clients(Arc::clone(&house.sessions)));
-        loop {
+        let in_order = loop {
             match signals.next().await {
-                Signal::Stop => break,
+                Signal::Drain => break true,
+                Signal::Stop => break false,
                 Signal::ReopenFiles => observers.reopen(),
                 Signal::Reload => observers.emit(&Event::ReloadIgnored),
             }
-        }
+        };
         phase.send_replace(Phase::Draining);
+        if in_order {
+            let shutdown = snapshots.current().terms().shutdown();
+            observers.emit(&Event::DrainStarted { delay: shutdown.delay, timeout: shutdown.drain_timeout });
+            let drain = Drain { shutdown, stop: &stop, sessions: &house.sessions, all_gone: &mut all_gone };
+            tokio::select! {
+                () = drain.run() => {}
+                () = told_again(&mut signals, observers) => {}
+            }
+        }
         stop.send_replace(true);
         observers.emit(&Event::DaemonStopping);
         house.handshakes.close();

@@ -7,7 +7,9 @@ use tokio::signal::unix::{self, SignalKind, signal};
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// TERM or INT.
+    /// TERM.
+    Drain,
+    /// INT.
     Stop,
     /// HUP.
     Reload,
@@ -37,7 +39,7 @@ impl Signals {
     /// The next one. Cancel-safe: a signal that is not returned stays noted.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.terminate.recv() => Signal::Drain,
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.hangup.recv() => Signal::Reload,
             _ = self.user1.recv() => Signal::ReopenFiles,

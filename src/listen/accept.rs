@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -21,24 +22,20 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// How often such a failure is told.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Serves every connection of `listener` as a task of its own, until `stop` says so or its sender is gone.
+/// Serves every connection of `listener` as a task of its own, until `stop` says so or its sender is gone; then those that wait in its
+/// queue, and no more.
 pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
     let mut reserve = Reserve::take();
     let mut told = None;
     loop {
         let accepted = tokio::select! {
             // Both branches are cancel-safe: a connection is either returned or left in the queue.
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => Some(accepted),
+            _ = stop.wait_for(|stop| *stop) => None,
         };
+        let Some(accepted) = accepted else { break };
         match accepted {
-            Ok((stream, address)) => {
-                door.observers.emit(&Event::ConnectionAccepted);
-                // What fails here is a connection that has gone already.
-                if prepare(&stream).is_ok() {
-                    tokio::spawn(session::serve(stream, PeerAddress::new(address), Arc::clone(&door)));
-                }
-            }
+            Ok((stream, address)) => receive(stream, address, &door),
             Err(error) if belongs_to_connection(&error) => {}
             Err(error) => {
                 if told.is_none_or(|told: Instant| told.elapsed() >= TELL_INTERVAL) {
@@ -51,6 +48,22 @@ pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch:
                 sleep(BACK_OFF).await;
             }
         }
+    }
+    serve_those_who_wait(&listener, &door).await;
+}
+
+fn receive(stream: TcpStream, address: SocketAddr, door: &Arc<Door>) {
+    door.observers.emit(&Event::ConnectionAccepted);
+    // What fails here is a connection that has gone already.
+    if prepare(&stream).is_ok() {
+        tokio::spawn(session::serve(stream, PeerAddress::new(address), Arc::clone(door)));
+    }
+}
+
+/// The kernel has accepted them: closing the listener would reset them.
+async fn serve_those_who_wait(listener: &TcpListener, door: &Arc<Door>) {
+    while let Ok(Ok((stream, address))) = timeout(Duration::ZERO, listener.accept()).await {
+        receive(stream, address, door);
     }
 }
 

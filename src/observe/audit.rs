@@ -78,6 +78,7 @@ impl Record {
             | Event::BackendConnected { .. }
             | Event::AcceptFailed { .. }
             | Event::DaemonStopping
+            | Event::DrainStarted { .. }
             | Event::ReloadIgnored
             | Event::AuditFailed { .. }
             | Event::AuditRecovered { .. } => return None,
@@ -178,6 +179,7 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         | Event::BackendConnected { .. }
         | Event::AcceptFailed { .. }
         | Event::DaemonStopping
+        | Event::DrainStarted { .. }
         | Event::ReloadIgnored
         | Event::AuditFailed { .. }
         | Event::AuditRecovered { .. } => {}

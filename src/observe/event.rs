@@ -59,7 +59,14 @@ pub enum Event<'a> {
     },
     /// HUP came, and this version cannot reload.
     ReloadIgnored,
-    /// The daemon was told to stop, and no longer listens.
+    /// The daemon was told to let its sessions leave and then to stop.
+    DrainStarted {
+        /// How long it still accepts.
+        delay: Duration,
+        /// How long after that the sessions have.
+        timeout: Duration,
+    },
+    /// The daemon ends what is left, and no longer listens.
     DaemonStopping,
     /// A connection ended before it became a session.
     ConnectionRefused(&'a RefusalReport),

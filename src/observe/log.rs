@@ -86,6 +86,11 @@ impl Log {
             Event::ConnectionAccepted | Event::TlsEstablished { .. } | Event::BackendConnected { .. } => {}
             Event::AcceptFailed { error } => tracing::error!("could not accept new connection: {error}"),
             Event::ReloadIgnored => tracing::warn!("HUP ignored: this version reads its configuration at the start only; restart it"),
+            Event::DrainStarted { delay, timeout } => tracing::info!(
+                "draining: connections are accepted for {} s more, sessions have {} s from then on; TERM or INT again ends them at once",
+                delay.as_secs_f32(),
+                timeout.as_secs_f32()
+            ),
             Event::DaemonStopping => tracing::info!("shutting down: no longer listening"),
             Event::ConnectionRefused(report) => self.refused(report),
             Event::SessionStarted(opening) => started(opening),

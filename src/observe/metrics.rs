@@ -139,6 +139,7 @@ impl Metrics {
             | Event::Listening { .. }
             | Event::AdminListening { .. }
             | Event::DaemonStopping
+            | Event::DrainStarted { .. }
             | Event::ReloadIgnored
             | Event::BackendWentDown { .. }
             | Event::BackendCameUp

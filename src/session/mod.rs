@@ -14,6 +14,7 @@ mod authorize;
 mod cancel;
 mod closing;
 mod handshake;
+mod leave;
 mod login;
 mod lost;
 mod panics;
@@ -34,6 +35,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 pub use arrival::{Door, House};
+pub use leave::ask_all_to_leave;
 pub use lost::watch_for_lost_clients;
 pub use registry::{Activity, LiveSession, SessionTotals, Sessions};
 pub use timers::watch_timers;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::SystemTime;
@@ -42,7 +42,19 @@ pub struct LiveSession {
     /// A CancelRequest for it is on its way.
     cancelling: AtomicBool,
     order: OnceLock<EndReason>,
+    leave: AtomicU8,
     waker: AtomicWaker,
+}
+
+/// When a session that was asked to leave does so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Leave {
+    /// Nobody asked.
+    Stay = 0,
+    /// As soon as it is idle, if it has ever asked for anything.
+    Served = 1,
+    /// As soon as it is idle.
+    Idle = 2,
 }
 
 /// What a session's relay has passed so far. Only the relay writes it.
@@ -184,10 +196,24 @@ impl LiveSession {
         self.waker.wake();
     }
 
+    /// Asks it to leave at its own time. What was asked before is never taken back.
+    pub(super) fn ask_to_leave(&self, leave: Leave) {
+        let asked = leave as u8;
+        if self.leave.fetch_max(asked, Ordering::Relaxed) < asked {
+            self.waker.wake();
+        }
+    }
+
     /// The order to end, if there is one; `waker` is woken when one comes.
     pub(super) fn order(&self, waker: &Waker) -> Option<EndReason> {
         self.waker.register(waker);
         self.order.get().copied()
+    }
+
+    /// Whether it was asked to leave if it is idle now, having asked for something before or not.
+    pub(super) fn may_leave(&self, served: bool) -> bool {
+        let asked = self.leave.load(Ordering::Relaxed);
+        asked >= if served { Leave::Served } else { Leave::Idle } as u8
     }
 }
 
@@ -248,6 +274,7 @@ impl Sessions {
             activity: AtomicU32::new(1),
             cancelling: AtomicBool::new(false),
             order: OnceLock::new(),
+            leave: AtomicU8::new(Leave::Stay as u8),
             waker: AtomicWaker::new(),
         });
         let mut state = self.lock();

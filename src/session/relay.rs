@@ -151,6 +151,13 @@ where
         self.answers.ready().is_none() || !self.frontend.is_answered()
     }
 
+    /// Why it has to end now, if it has to.
+    fn order(&self, cx: &Context<'_>) -> Option<EndReason> {
+        let ordered = self.live.order(cx.waker());
+        // A client that has just come would otherwise read of the end instead of the answer to its first statement.
+        ordered.or_else(|| (self.is_idle() && self.live.may_leave(self.up.bytes > 0)).then_some(EndReason::Drain))
+    }
+
     fn finish(&self, reason: EndReason, parting: Parting) -> Finish {
         let gone = matches!(reason, EndReason::Backend | EndReason::BackendLost | EndReason::Client);
         Finish { reason, parting, cancel: !gone && self.is_running() }
@@ -299,7 +306,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finish> {
         let relay = &mut *self;
         if relay.ending.is_none()
-            && let Some(reason) = relay.live.order(cx.waker())
+            && let Some(reason) = relay.order(cx)
         {
             relay.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
         }

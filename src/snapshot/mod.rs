@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::backend::{BackendSettings, Passfile};
-use crate::config::{CancelPlaintext, LimitSettings, LiveSettings};
+use crate::config::{CancelPlaintext, LimitSettings, LiveSettings, ShutdownSettings};
 use crate::policy::{Bounds, Policy};
 use crate::tls::{Acceptor, MaterialFault};
 
@@ -31,6 +31,7 @@ pub struct Terms {
     limits: LimitSettings,
     idle_session_timeout: Option<Duration>,
     max_session_lifetime: Option<Duration>,
+    shutdown: ShutdownSettings,
 }
 
 impl Snapshots {
@@ -68,6 +69,7 @@ impl Snapshot {
             limits: settings.limits.clone(),
             idle_session_timeout: settings.idle_session_timeout,
             max_session_lifetime: settings.max_session_lifetime,
+            shutdown: settings.shutdown,
         };
         Ok(Self { tls, terms: Arc::new(terms) })
     }
@@ -112,6 +114,11 @@ impl Terms {
     /// How many may come, and in what time.
     pub fn limits(&self) -> &LimitSettings {
         &self.limits
+    }
+
+    /// How long the end may take.
+    pub fn shutdown(&self) -> ShutdownSettings {
+        self.shutdown
     }
 
     /// How long a session of these bounds may be idle.

@@ -119,7 +119,7 @@ fn a_connection_that_waits_at_the_end_leaves_its_record() {
     let mut wire = Wire::connect(world.address());
     wire.send_clear(&ssl_request());
     assert_eq!(wire.read_exactly(1).unwrap(), b"S");
-    signal("TERM", world.postern().pid());
+    signal("INT", world.postern().pid());
     world.postern().wait_for_record(|record| record["event"] == "connection.refused" && record["reason"] == "draining");
-    assert!(world.postern_mut().end("TERM").success());
+    assert!(world.postern_mut().end("INT").success());
 }

@@ -25,6 +25,7 @@ mod cli;
 mod config;
 mod demo;
 mod differential;
+mod drain;
 mod drivers;
 mod fuzz;
 mod harness;
