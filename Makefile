@@ -1,7 +1,7 @@
 # `make test` is the whole check: what a developer runs and what CI runs are the same.
 # `make demo` tells the whole story on this machine, from the build to a psql line to copy.
 
-.PHONY: demo fuzz setup test
+.PHONY: bench bench-instructions bench-quick demo fuzz setup test
 
 demo:
 	tests/setup.sh demo
@@ -23,6 +23,17 @@ fuzz:
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target tests/fuzz/corpus/$$target $$seeds \
 	    -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=8192 || exit 1; \
 	done
+
+# Postern beside PostgreSQL's own TLS, PgBouncer, stunnel, HAProxy and nginx, into benches/results: a quarter of an hour on a quiet
+# machine. The quick one shows its figures and keeps them in target/. BENCH_SECONDS is how long one front has its turn.
+bench bench-quick:
+	tests/setup.sh bench
+	cargo bench --bench compare -- $(if $(filter bench,$@),full,quick)
+
+# Instructions and system calls of a login, a round trip and a MiB, compared with those in benches/results and written there.
+bench-instructions:
+	tests/setup.sh bench
+	cargo bench --bench compare -- instructions
 
 setup:
 	tests/setup.sh

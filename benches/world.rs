@@ -54,6 +54,9 @@ impl World {
         fs::write(path("server.key"), server_key.serialize_pem()).unwrap();
         fs::set_permissions(path("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(path("client-ca.crt"), authority.pem()).unwrap();
+        fs::write(path("alice.crt"), alice.pem()).unwrap();
+        fs::write(path("alice.key"), alice_key.serialize_pem()).unwrap();
+        fs::set_permissions(path("alice.key"), fs::Permissions::from_mode(0o600)).unwrap();
         let yaml = format!(
             "listen: 127.0.0.1:5432\ntls: {{ ssl_cert_file: server.crt, ssl_key_file: server.key, ssl_ca_file: client-ca.crt }}\n\
              backend: {{ host: {} }}\naudit: {{ file: audit.jsonl }}\nlog: {{ level: error }}\n",
@@ -67,10 +70,15 @@ impl World {
 
     /// Alice's side of TLS; it offers this group alone and resumes nothing.
     pub fn client(&self, group: &'static dyn SupportedKxGroup) -> Arc<ClientConfig> {
+        self.client_offering(&[group])
+    }
+
+    /// The same with several groups, of which the first is guessed.
+    pub fn client_offering(&self, groups: &[&'static dyn SupportedKxGroup]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.clone()).unwrap();
         let mut provider = aws_lc_rs::default_provider();
-        provider.kx_groups = vec![group];
+        provider.kx_groups = groups.to_vec();
         let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
         let (certificate, key) = &self.alice;
         let key = PrivateKeyDer::Pkcs8(key.clone_key());

