@@ -1,7 +1,9 @@
 //! The primitives that Postern needs beside TLS: SHA-256 for fingerprints and the audit chain, a comparison whose time does
-//! not depend on where two secrets differ, and random octets. Only this file uses aws-lc-rs directly.
+//! not depend on where two secrets differ, random octets, and a key in a form that all can read. Only this file uses aws-lc-rs directly.
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use aws_lc_rs::{constant_time, digest, rand};
+use zeroize::Zeroizing;
 
 /// A SHA-256 digest (FIPS 180-4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +61,16 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut octets = [0; N];
     rand::fill(&mut octets).map_err(|_| NoRandomness)?;
     Ok(octets)
+}
+
+/// A new Ed25519 key as PKCS #8 of version 1 (RFC 5208), in DER: OpenSSL before 3.2 and Java cannot read version 2, which has the
+/// public key too.
+///
+/// # Errors
+/// The system has no random octets.
+pub fn ed25519_key() -> Result<Zeroizing<Vec<u8>>, NoRandomness> {
+    let key = Ed25519KeyPair::generate().and_then(|key| key.to_pkcs8v1()).map_err(|_| NoRandomness)?;
+    Ok(Zeroizing::new(key.as_ref().to_vec()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The operating system's answers to questions about itself: the home of `nix`.
 
+mod lock;
 mod process;
 
 use std::fs::{self, File, OpenOptions};
@@ -14,6 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, Uid};
 
+pub use lock::Lock;
 pub use nix::sys::signal::Signal;
 pub use nix::unistd::User;
 pub use process::{cpu_time, most_descriptors, open_descriptors, resident_bytes};

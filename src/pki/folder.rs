@@ -1,12 +1,14 @@
-//! The folder that holds the CAs and what they issued, and the only writer in it: files come into being whole, or not at all.
+//! The folder that holds the CAs and what they issued: where each file is, and who may change them.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::files::{failed, is_taken, sweep};
 use super::{ClientName, PkiError};
-use crate::os::effective_uid;
+use crate::identity::Certificate;
+use crate::os::{Lock, effective_uid};
 
 /// The two powers, each with a CA of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +20,44 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The CA's common name, which is its files' name too.
+    /// The CA that issues, by its files' name.
     pub fn authority(self) -> &'static str {
-        match self {
-            Self::Server => "server-ca",
-            Self::Client => "client-ca",
+        Seat::issuing(self).stem()
+    }
+}
+
+/// A CA's place: what it is for, and whether it issues certificates or is the root above the one that does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) purpose: Purpose,
+    pub(super) root: bool,
+}
+
+impl Seat {
+    pub(super) const ALL: [Self; 4] = [
+        Self::issuing(Purpose::Client),
+        Self::issuing(Purpose::Server),
+        Self { purpose: Purpose::Client, root: true },
+        Self { purpose: Purpose::Server, root: true },
+    ];
+
+    /// The one that issues.
+    pub(super) const fn issuing(purpose: Purpose) -> Self {
+        Self { purpose, root: false }
+    }
+
+    /// The root, where there is an intermediate CA.
+    pub(super) const fn root(purpose: Purpose) -> Self {
+        Self { purpose, root: true }
+    }
+
+    /// Its files' name.
+    pub(super) fn stem(self) -> &'static str {
+        match (self.purpose, self.root) {
+            (Purpose::Server, false) => "server-ca",
+            (Purpose::Client, false) => "client-ca",
+            (Purpose::Server, true) => "server-root",
+            (Purpose::Client, true) => "client-root",
         }
     }
 }
@@ -30,6 +65,17 @@ impl Purpose {
 /// Where everything is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder(PathBuf);
+
+/// The files of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The certificate, with the CAs between it and the root.
+    pub certificate: PathBuf,
+    /// The key, as PKCS #8 in PEM.
+    pub key: PathBuf,
+    /// The key as PKCS #8 in DER, where that was asked for.
+    pub pk8: PathBuf,
+}
 
 impl Folder {
     /// The folder at `path`, which need not exist.
@@ -42,34 +88,50 @@ impl Folder {
         &self.0
     }
 
-    /// The certificate of a CA.
+    /// The certificate of a CA, with the root's behind it where it is not the root itself: what `tls.ssl_ca_file` and
+    /// `sslrootcert` take.
     pub fn authority_certificate(&self, purpose: Purpose) -> PathBuf {
-        self.0.join(format!("{}.crt", purpose.authority()))
+        self.certificate_of(Seat::issuing(purpose))
     }
 
     /// The key of a CA.
     pub fn authority_key(&self, purpose: Purpose) -> PathBuf {
-        self.0.join(format!("{}.key", purpose.authority()))
+        self.key_of(Seat::issuing(purpose))
+    }
+
+    /// The key of the root above a CA, where there is one.
+    pub fn root_key(&self, purpose: Purpose) -> PathBuf {
+        self.key_of(Seat::root(purpose))
+    }
+
+    /// The revocation lists of a CA and of the root above it.
+    pub fn crl(&self, purpose: Purpose) -> PathBuf {
+        self.0.join(format!("{}.crl", purpose.authority()))
+    }
+
+    /// The index of what was issued and revoked.
+    pub fn index(&self) -> PathBuf {
+        self.0.join("index.jsonl")
     }
 
     /// The server's certificate.
     pub fn server_certificate(&self) -> PathBuf {
-        self.0.join("server.crt")
+        self.place(SERVER).certificate
     }
 
     /// The server's key.
     pub fn server_key(&self) -> PathBuf {
-        self.0.join("server.key")
+        self.place(SERVER).key
     }
 
-    /// A client's certificate.
+    /// A client's first certificate.
     pub fn client_certificate(&self, name: &ClientName) -> PathBuf {
-        self.0.join(format!("{}.crt", name.file_stem()))
+        self.place(&name.file_stem()).certificate
     }
 
-    /// A client's key.
+    /// A client's first key.
     pub fn client_key(&self, name: &ClientName) -> PathBuf {
-        self.0.join(format!("{}.key", name.file_stem()))
+        self.place(&name.file_stem()).key
     }
 
     /// The copy of what was issued under a serial number.
@@ -77,19 +139,65 @@ impl Folder {
         self.0.join("issued").join(format!("{serial}.crt"))
     }
 
-    /// Makes the folder if it is not there, for its owner alone, and checks that nobody else may change what is in it.
-    pub(super) fn make(&self) -> Result<(), PkiError> {
-        match DirBuilder::new().mode(0o700).create(&self.0) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.check(),
-            Err(error) => Err(failed("make the folder", &self.0)(error)),
-        }
+    pub(super) fn certificate_of(&self, seat: Seat) -> PathBuf {
+        self.0.join(format!("{}.crt", seat.stem()))
     }
 
-    /// Checks that nobody but the owner may change what is in the folder, and that the owner is one to be trusted with it.
-    pub(super) fn check(&self) -> Result<(), PkiError> {
-        let mode = self.look()?.permissions().mode();
-        if mode & 0o022 == 0 { self.check_owner() } else { Err(PkiError::OpenFolder(self.0.clone())) }
+    pub(super) fn key_of(&self, seat: Seat) -> PathBuf {
+        self.0.join(format!("{}.key", seat.stem()))
+    }
+
+    /// The first certificate in a CA's file, if there is one that can be read.
+    pub(super) fn first_certificate(&self, seat: Seat) -> Option<Certificate> {
+        let blocks = pem::parse_many(fs::read(self.certificate_of(seat)).ok()?).ok()?;
+        Certificate::parse(blocks.first()?.contents()).ok()
+    }
+
+    /// Every certificate that `issued/` has a copy of.
+    pub(super) fn copies(&self) -> Result<Vec<Certificate>, PkiError> {
+        let path = self.0.join("issued");
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        let files = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "crt")).collect();
+        files.sort();
+        files.into_iter().map(|path| copy(&path)).collect()
+    }
+
+    /// Free names for a certificate that is to be called `stem`: that one, or the first of `stem-2`, `stem-3` and so on of which no
+    /// file is there.
+    pub(super) fn free_place(&self, stem: &str) -> Place {
+        let numbered = (2u32..).map(|number| self.place(&format!("{stem}-{number}")));
+        let mut places = std::iter::once(self.place(stem)).chain(numbered);
+        places.find(Place::is_free).unwrap_or_else(|| self.place(stem))
+    }
+
+    fn place(&self, stem: &str) -> Place {
+        let at = |ending: &str| self.0.join(format!("{stem}.{ending}"));
+        Place { certificate: at("crt"), key: at("key"), pk8: at("pk8") }
+    }
+
+    /// Makes the folder if it is not there, for its owner alone.
+    pub(super) fn make(&self) -> Result<(), PkiError> {
+        make(&self.0)
+    }
+
+    /// Waits until nobody else changes the folder, keeps others out while the value lives, and checks that nobody but the owner may
+    /// change what is in it, and that the owner is one to be trusted with it.
+    pub(super) fn lock(&self) -> Result<Lock, PkiError> {
+        let folder = File::open(&self.0).map_err(failed("open the folder", &self.0))?;
+        let found = folder.metadata().map_err(failed("look at the folder", &self.0))?;
+        if found.permissions().mode() & 0o022 != 0 {
+            return Err(PkiError::OpenFolder(self.0.clone()));
+        }
+        self.check_owner_of(&found)?;
+        let lock = Lock::exclusive(folder).map_err(failed("lock the folder", &self.0))?;
+        sweep(&self.0);
+        sweep(&self.0.join("issued"));
+        Ok(lock)
     }
 
     /// Checks that the folder is not another user's, such as one that was waiting for us in /tmp.
@@ -97,7 +205,11 @@ impl Folder {
     /// # Errors
     /// It is, or there is none.
     pub fn check_owner(&self) -> Result<(), PkiError> {
-        let owner = self.look()?.uid();
+        self.check_owner_of(&fs::metadata(&self.0).map_err(failed("look at the folder", &self.0))?)
+    }
+
+    fn check_owner_of(&self, found: &Metadata) -> Result<(), PkiError> {
+        let owner = found.uid();
         let parent = std::path::absolute(&self.0).ok().and_then(|path| Some(fs::metadata(path.parent()?).ok()?.uid()));
         if may_own(owner, effective_uid(), parent) {
             return Ok(());
@@ -105,17 +217,15 @@ impl Folder {
         Err(PkiError::ForeignFolder { path: self.0.clone(), owner })
     }
 
-    fn look(&self) -> Result<Metadata, PkiError> {
-        fs::metadata(&self.0).map_err(failed("look at the folder", &self.0))
-    }
-
     /// Makes the folder of copies, if it is not there.
     pub(super) fn make_issued(&self) -> Result<(), PkiError> {
-        let path = self.0.join("issued");
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed("make the folder", &path)(error)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        make(&self.0.join("issued"))
+    }
+}
+
+impl Place {
+    fn is_free(&self) -> bool {
+        [&self.certificate, &self.key, &self.pk8].iter().all(|path| !is_taken(path))
     }
 }
 
@@ -125,62 +235,23 @@ fn may_own(owner: u32, us: u32, parent: Option<u32>) -> bool {
     owner == us || owner == 0 || Some(owner) == parent
 }
 
-/// A file in the making.
-pub(super) struct NewFile {
-    pub(super) path: PathBuf,
-    pub(super) content: String,
-    pub(super) mode: u32,
-}
-
-impl NewFile {
-    /// A private key, for its owner alone.
-    pub(super) fn key(path: PathBuf, pem: String) -> Self {
-        Self { path, content: pem, mode: 0o600 }
-    }
-
-    /// A certificate, for everybody.
-    pub(super) fn certificate(path: PathBuf, pem: String) -> Self {
-        Self { path, content: pem, mode: 0o644 }
+fn make(path: &Path) -> Result<(), PkiError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed("make the folder", path)(error)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// Writes files that must not exist, all of them or none.
-pub(super) fn write_all(files: &[NewFile]) -> Result<(), PkiError> {
-    // Said before anything is made, so that the usual refusal touches nothing; that it holds is seen to by create_new.
-    if let Some(taken) = files.iter().find(|file| fs::symlink_metadata(&file.path).is_ok()) {
-        return Err(PkiError::Taken(taken.path.clone()));
-    }
-    let mut written: Vec<&Path> = Vec::new();
-    for file in files {
-        if let Err(error) = write(file, &mut written) {
-            written.iter().for_each(|path| drop(fs::remove_file(path)));
-            return Err(error);
-        }
-    }
-    Ok(())
+fn copy(path: &Path) -> Result<Certificate, PkiError> {
+    let text = fs::read(path).map_err(failed("read", path))?;
+    let wrong = |fault: String| PkiError::Authority { path: path.to_owned(), fault: format!("{fault}; move it out of this folder") };
+    let blocks = pem::parse_many(text).map_err(|error| wrong(format!("it is not PEM: {error}")))?;
+    let first = blocks.first().ok_or_else(|| wrong("found no PEM block, expected a certificate".to_owned()))?;
+    Certificate::parse(first.contents()).map_err(|error| wrong(error.to_string()))
 }
 
-fn write<'a>(file: &'a NewFile, written: &mut Vec<&'a Path>) -> Result<(), PkiError> {
-    let path = file.path.as_path();
-    let opened = OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path);
-    let mut out = opened.map_err(|error| {
-        if error.kind() == io::ErrorKind::AlreadyExists { PkiError::Taken(path.to_owned()) } else { failed("write", path)(error) }
-    })?;
-    written.push(path);
-    let fill = |out: &mut File| {
-        // The umask may have taken bits away: a certificate is for everybody whatever it says.
-        out.set_permissions(Permissions::from_mode(file.mode))?;
-        out.write_all(file.content.as_bytes())?;
-        out.sync_all()
-    };
-    fill(&mut out).map_err(failed("write", path))
-}
-
-/// For `map_err`: what was to be done with which file.
-pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {
-    let path = path.to_owned();
-    move |error| PkiError::File { action, path, error }
-}
+/// What the server's files are called.
+pub(super) const SERVER: &str = "server";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::folder::{Purpose, Seat};
+
 /// A role as it goes into a client certificate's CN: byte for byte what PostgreSQL will compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientName(Box<str>);
@@ -16,6 +18,21 @@ pub enum HostName {
     Address(IpAddr),
 }
 
+/// A further name in a client's certificate, for rules with a `clientname` of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherName {
+    /// A URI, such as `spiffe://example.org/billing`.
+    Uri(Box<str>),
+    /// A DNS name.
+    Dns(Box<str>),
+    /// An email address.
+    Email(Box<str>),
+}
+
+/// Whose CAs they are: the first words of their subjects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityName(Box<str>);
+
 /// Why a name cannot be put into a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameError {
@@ -27,6 +44,8 @@ pub enum NameError {
     Control,
     /// It is no host name and no IP address. Says what is wrong with it.
     Host(&'static str),
+    /// It is not what the option takes. Says what that is.
+    Form(&'static str),
 }
 
 impl ClientName {
@@ -105,6 +124,77 @@ impl HostName {
     }
 }
 
+impl OtherName {
+    /// Takes an absolute URI (RFC 3986 section 4.3; RFC 5280 section 4.2.1.6 takes no relative one).
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn uri(text: &str) -> Result<Self, NameError> {
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        let good = scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(letters);
+        let rest = text.get(scheme.len().saturating_add(1)..).unwrap_or_default();
+        let written = text.bytes().all(|byte| byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte));
+        if good && !rest.is_empty() && written && text.len() <= LONGEST {
+            Ok(Self::Uri(text.into()))
+        } else {
+            Err(NameError::Form("expected an absolute URI in ASCII, such as spiffe://example.org/billing"))
+        }
+    }
+
+    /// Takes a DNS name.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn dns(text: &str) -> Result<Self, NameError> {
+        match HostName::parse(text)? {
+            HostName::Dns(name) => Ok(Self::Dns(name)),
+            HostName::Address(_) => Err(NameError::Host("expected a DNS name, found an IP address")),
+        }
+    }
+
+    /// Takes an email address: a local part and a DNS name (RFC 5280 section 4.2.1.6).
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn email(text: &str) -> Result<Self, NameError> {
+        let (local, domain) = text.rsplit_once('@').unwrap_or_default();
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte);
+        if (1..=64).contains(&local.len()) && local.bytes().all(letters) && matches!(Self::dns(domain), Ok(Self::Dns(_))) {
+            Ok(Self::Email(text.into()))
+        } else {
+            Err(NameError::Form("expected an email address in ASCII, such as alice@example.org"))
+        }
+    }
+}
+
+impl AuthorityName {
+    /// Takes the first words of the CAs' subjects.
+    ///
+    /// # Errors
+    /// It is empty or too long, or holds a control character.
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        match name.trim() {
+            "" => Err(NameError::Empty),
+            // X.520 allows 64 characters in a CN, and " server root CA" is to follow.
+            name if name.chars().count() > 48 => Err(NameError::Form("expected at most 48 characters")),
+            name if name.contains(char::is_control) => Err(NameError::Control),
+            name => Ok(Self(name.into())),
+        }
+    }
+
+    /// The common name of one of the CAs.
+    pub(super) fn of(&self, seat: Seat) -> String {
+        let kind = match (seat.purpose, seat.root) {
+            (Purpose::Server, false) => "server CA",
+            (Purpose::Client, false) => "client CA",
+            (Purpose::Server, true) => "server root CA",
+            (Purpose::Client, true) => "client root CA",
+        };
+        format!("{} {kind}", self.0)
+    }
+}
+
 impl fmt::Display for ClientName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -126,7 +216,7 @@ impl fmt::Display for NameError {
             Self::Empty => write!(f, "it is empty"),
             Self::TooLong(length) => write!(f, "it has {length} bytes, and PostgreSQL's names have at most 63"),
             Self::Control => write!(f, "it holds a control character"),
-            Self::Host(what) => f.write_str(what),
+            Self::Host(what) | Self::Form(what) => f.write_str(what),
         }
     }
 }
@@ -134,7 +224,10 @@ impl fmt::Display for NameError {
 impl std::error::Error for NameError {}
 
 /// File names that the folder uses itself, without their endings. Some file systems do not tell capitals from small letters.
-const RESERVED: [&str; 3] = ["server", "server-ca", "client-ca"];
+const RESERVED: [&str; 5] = ["server", "server-ca", "client-ca", "server-root", "client-root"];
+
+/// Longer than any name that is of use, and short enough for every reader.
+const LONGEST: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -175,6 +268,32 @@ mod tests {
         assert!(ClientName::parse(&"a".repeat(63)).is_ok());
         for name in ["a\0b", "a\nb", "\u{7f}", "\u{85}"] {
             assert_eq!(ClientName::parse(name), Err(NameError::Control), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn further_names_have_the_form_of_their_kind() {
+        for uri in ["spiffe://example.org/billing", "urn:uuid:f81d4fae", "https://a.b/c?d=e#f"] {
+            assert_eq!(OtherName::uri(uri), Ok(OtherName::Uri(uri.into())));
+        }
+        for uri in ["", "x", "x:", ":x", "1x:y", "a b:c", "x:ä", "x:a b", "x:<y>", &format!("x:{}", "y".repeat(1100))] {
+            assert!(OtherName::uri(uri).is_err(), "{uri:?}");
+        }
+        assert_eq!(OtherName::email("a.b+c@example.org"), Ok(OtherName::Email("a.b+c@example.org".into())));
+        for address in ["", "a", "@b.c", "a@", "a@b c", "a b@c.d", "a@10.0.0.1", "ä@b.c"] {
+            assert!(OtherName::email(address).is_err(), "{address:?}");
+        }
+        assert_eq!(OtherName::dns("a.example"), Ok(OtherName::Dns("a.example".into())));
+        assert!(OtherName::dns("10.0.0.1").is_err());
+    }
+
+    #[test]
+    fn the_cas_of_somebody_bear_his_name() {
+        let name = AuthorityName::parse(" Example Ltd ").unwrap();
+        assert_eq!(name.of(Seat::issuing(Purpose::Client)), "Example Ltd client CA");
+        assert_eq!(name.of(Seat::root(Purpose::Server)), "Example Ltd server root CA");
+        for name in ["", " ", "a\nb", &"a".repeat(49)] {
+            assert!(AuthorityName::parse(name).is_err(), "{name:?}");
         }
     }
 

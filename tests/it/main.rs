@@ -34,6 +34,7 @@ mod introduction;
 mod limits;
 mod membership;
 mod pki;
+mod pki_life;
 mod refusals;
 mod scram;
 mod sessions;

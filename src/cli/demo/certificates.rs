@@ -10,7 +10,7 @@ use crate::cli::conninfo::{first_certificate, host_of};
 use crate::cli::pki::unix_now;
 use crate::identity::Certificate;
 use crate::os::{effective_uid, open_folder};
-use crate::pki::{CA_DAYS, CLIENT_DAYS, ClientName, Folder, HostName, Purpose, SERVER_DAYS, init, issue_client, issue_server, show};
+use crate::pki::{ClientName, Folder, Founding, HostName, Order, Purpose, init, issue_client, issue_server, show};
 use crate::tls;
 
 /// All that the logins need.
@@ -27,8 +27,8 @@ impl Certificates {
     pub(super) fn prepare(dir: &Path, own: &Path) -> Result<Self, DemoError> {
         let (folder, strangers) = (Folder::new(dir), Folder::new(own.join("strangers")));
         let now = unix_now();
-        init(&strangers, 1, now)?;
-        issue_client(&strangers, &name("alice")?, 1, now)?;
+        init(&strangers, &Founding { days: Some(1), ..Founding::default() }, now)?;
+        issue_client(&strangers, &name("alice")?, &[], Order::default(), now)?;
         let found = is_good(&folder, now);
         if !found {
             make_room(&folder)?;
@@ -46,10 +46,10 @@ impl Certificates {
 fn make(folder: &Folder, now: i64) -> Result<(), DemoError> {
     let hosts = HOSTS.map(HostName::parse).into_iter().collect::<Result<Vec<_>, _>>();
     let hosts = hosts.map_err(|error| DemoError::Text(error.to_string()))?;
-    init(folder, CA_DAYS, now)?;
-    issue_server(folder, &hosts, SERVER_DAYS, now)?;
+    init(folder, &Founding::default(), now)?;
+    issue_server(folder, &hosts, Order::default(), now)?;
     for client in CLIENTS {
-        issue_client(folder, &name(client)?, CLIENT_DAYS, now)?;
+        issue_client(folder, &name(client)?, &[], Order::default(), now)?;
     }
     hand_over(folder.path()).map_err(|error| DemoError::io("give the folder of copies to its user", error))
 }
@@ -133,7 +133,7 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
 fn made(dir: &Path) -> Vec<PathBuf> {
     let stems = ["server-ca", "client-ca", "server"].iter().chain(&CLIENTS);
     let files = stems.flat_map(|stem| [format!("{stem}.crt"), format!("{stem}.key")]);
-    files.chain(["issued".to_owned()]).map(|file| dir.join(file)).collect()
+    files.chain(["server-ca.crl", "client-ca.crl", "index.jsonl", "issued"].map(str::to_owned)).map(|file| dir.join(file)).collect()
 }
 
 /// After a run as root in another's folder: he can remove every file in it, and so he must be able to empty that one. He could
@@ -198,7 +198,7 @@ mod tests {
     fn a_folder_with_somebodys_cas_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::new(dir.path());
-        init(&folder, 10, unix_now()).unwrap();
+        init(&folder, &Founding::default(), unix_now()).unwrap();
         let before = fs::read(folder.authority_key(Purpose::Client)).unwrap();
         let refused = Certificates::prepare(dir.path(), tempfile::tempdir().unwrap().path());
         assert!(matches!(refused, Err(DemoError::Foreign(_))));

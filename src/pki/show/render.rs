@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::identity::{AlternativeName, Certificate, Crl, Portrait, Version};
-use crate::types::{MAX_NAME_LENGTH, utc};
+use crate::types::MAX_NAME_LENGTH;
 
+use super::super::date;
 use super::{Block, Verifier};
 
 /// All blocks of a file as text, judged at `now`, in seconds since 1970.
@@ -226,10 +227,6 @@ fn remaining(from: i64, until: i64, now: i64) -> String {
         _ if now < from => format!("NOT YET VALID, {} days to go", days(from.saturating_sub(now))),
         left => format!("{} days left", days(left)),
     }
-}
-
-fn date(seconds: i64) -> String {
-    utc(seconds).unwrap_or_else(|| format!("{seconds} s since 1970"))
 }
 
 fn or_nothing(name: String) -> String {
