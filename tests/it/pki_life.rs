@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::harness::clients::{Clients, failed, succeeded};
 use crate::harness::daemon::{Config, Daemon, postern_path};
 use crate::harness::pki::Pki;
-use crate::harness::postgres::{Installation, Postgres, give_to_server_user, private_dir};
+use crate::harness::postgres::{Installation, Postgres, give_to_server_user};
 use crate::pki::{empty, openssl, pki, text};
 
 #[test]
@@ -97,7 +97,7 @@ fn java_reads_the_pkcs12_file_that_openssl_makes_of_a_certificate() {
 
 #[test]
 fn openssl_verifies_by_the_revocation_lists() {
-    let dir = private_dir();
+    let dir = tempfile::tempdir().unwrap();
     let path = text(dir.path());
     let at = |file: &str| dir.path().join(file);
     succeeded(pki(&["init", path, "--intermediate", "--name", "Example"]));
@@ -140,7 +140,7 @@ fn openssl_verifies_by_the_revocation_lists() {
 
 #[test]
 fn what_was_issued_and_revoked_is_listed() {
-    let dir = private_dir();
+    let dir = tempfile::tempdir().unwrap();
     let path = text(dir.path());
     succeeded(pki(&["init", path]));
     succeeded(pki(&["client", path, "--cn", "al\u{202e}ice"]));
@@ -168,7 +168,7 @@ fn what_was_issued_and_revoked_is_listed() {
 
 #[test]
 fn processes_that_issue_at_once_wait_for_each_other() {
-    let dir = private_dir();
+    let dir = tempfile::tempdir().unwrap();
     let path = text(dir.path());
     succeeded(pki(&["init", path]));
     let issue = |_| Command::new(postern_path()).args(["pki", "client", path, "--cn", "alice", "--renew"]).stdout(Stdio::null()).spawn();
@@ -240,6 +240,8 @@ impl Doors {
             fs::copy(self.at(from), data.join(to)).unwrap();
             give_to_server_user(&data.join(to));
         }
+        // It is ended as by a crash, and commits asynchronously.
+        self.native.sql("checkpoint");
         self.native.stop();
         self.native.start();
         self.postern = None;
