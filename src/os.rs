@@ -9,10 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::kill;
+use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{Pid, Uid};
 
 pub use lock::Lock;
@@ -39,6 +42,25 @@ pub fn user(name: &str) -> io::Result<Option<User>> {
 /// Whom this process acts as.
 pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
+}
+
+/// The addresses of this machine's network interfaces, each with its network's mask; without one that can be read, as a network of
+/// its own (src/port/ifaddr.c, run_ifaddr_callback).
+///
+/// # Errors
+/// They cannot be listed.
+pub fn interfaces() -> io::Result<Vec<IpNet>> {
+    let ip = |address: SockaddrStorage| match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(IpAddr::V4(v4.ip())),
+        (None, Some(v6)) => Some(IpAddr::V6(v6.ip())),
+        (None, None) => None,
+    };
+    let network = |interface: InterfaceAddress| {
+        let address = ip(interface.address?)?;
+        let mask = interface.netmask.and_then(ip).filter(|mask| !mask.is_unspecified());
+        mask.and_then(|mask| IpNet::with_netmask(address, mask).ok()).or(Some(IpNet::from(address)))
+    };
+    Ok(getifaddrs()?.filter_map(network).collect())
 }
 
 /// Opens a file for reading, without waiting for anybody at the other end if it is a pipe.

@@ -29,6 +29,11 @@ macro_rules! name_type {
                 (!kept.is_empty() && !kept.contains(&0)).then(|| Self(kept.into()))
             }
 
+            /// The name as it stands in a rule, which PostgreSQL does not cut: `None` if it is empty, longer than 63 bytes, or holds a NUL.
+            pub fn exact(bytes: &[u8]) -> Option<Self> {
+                Self::truncated(bytes).filter(|name| name.0.len() == bytes.len())
+            }
+
             /// The name's bytes.
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
@@ -51,6 +56,40 @@ macro_rules! name_type {
 
 name_type!(RoleName);
 name_type!(DatabaseName);
+
+/// The name of a run-time setting (a GUC) as PostgreSQL compares it: in lower case (src/backend/utils/misc/guc.c, guc_name_compare).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SettingName(Box<str>);
+
+impl SettingName {
+    /// The name, under its present name where it is an old one (guc.c, map_old_guc_names).
+    pub fn new(bytes: &[u8]) -> Self {
+        let name = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+        match name.as_str() {
+            "sort_mem" => Self("work_mem".into()),
+            "vacuum_mem" => Self("maintenance_work_mem".into()),
+            "ssl_ecdh_curve" => Self("ssl_groups".into()),
+            _ => Self(name.into()),
+        }
+    }
+
+    /// The name's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SettingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.escape_debug(), f)
+    }
+}
+
+impl fmt::Debug for SettingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
 
 /// One connection's name in log and audit, unique over time (a ULID).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,12 +6,13 @@ use super::diagnostic::Faults;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
 use super::values::{LONGEST_SESSION, address, boolean, choice, count_or_none, duration_or_never, text};
-use crate::policy::{AddressPattern, Bounds, DatabasePattern, Method, Policy, Rule, UserPattern};
+use crate::identity::ClientName;
+use crate::policy::{AddressPattern, Bounds, DatabasePattern, IdentityMaps, Method, Policy, Rule, UserName, UserPattern};
 use crate::types::{DatabaseName, MAX_NAME_LENGTH, RoleName};
 
 /// The rules of the file, or `hostssl all all all cert` where it has none.
 pub(super) fn policy(root: &Section<'_>, faults: &mut Faults) -> Option<Policy> {
-    let Some(node) = root.find("hba") else { return Some(Policy::new(vec![everyone()])) };
+    let Some(node) = root.find("hba") else { return Some(Policy::new(vec![everyone()], IdentityMaps::default())) };
     let Value::List(items) = &node.value else {
         root.fault("hba", no_rules(), faults);
         return None;
@@ -21,7 +22,7 @@ pub(super) fn policy(root: &Section<'_>, faults: &mut Faults) -> Option<Policy> 
         return None;
     }
     let rules: Vec<Option<Rule>> = items.iter().enumerate().map(|(number, item)| rule(number, item, faults)).collect();
-    rules.into_iter().collect::<Option<Vec<Rule>>>().map(Policy::new)
+    rules.into_iter().collect::<Option<Vec<Rule>>>().map(|rules| Policy::new(rules, IdentityMaps::default()))
 }
 
 /// PostgreSQL does not start with a pg_hba.conf without entries either.
@@ -36,6 +37,10 @@ fn everyone() -> Rule {
         users: vec![UserPattern::All],
         address: AddressPattern::All,
         method: Method::Cert,
+        clientname: ClientName::CommonName,
+        map: None,
+        user_name: UserName::Requested,
+        denied_parameters: Vec::new(),
         bounds: Bounds::default(),
         source: source(0),
     }
@@ -53,7 +58,18 @@ fn rule(number: usize, node: &Node, faults: &mut Faults) -> Option<Rule> {
     let address = section.required("address", address, faults);
     let method = section.required("method", method, faults);
     let bounds = bounds(&section, faults);
-    Some(Rule { databases: databases?, users: users?, address: address?, method: method?, bounds: bounds?, source })
+    Some(Rule {
+        databases: databases?,
+        users: users?,
+        address: address?,
+        method: method?,
+        clientname: ClientName::CommonName,
+        map: None,
+        user_name: UserName::Requested,
+        denied_parameters: Vec::new(),
+        bounds: bounds?,
+        source,
+    })
 }
 
 fn bounds(section: &Section<'_>, faults: &mut Faults) -> Option<Bounds> {

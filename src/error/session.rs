@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{BackendFailure, Limit, Reason, TlsFailure};
-use crate::policy::{Cause, Denial, Replication, Request};
+use crate::policy::{Cause, Denial, Method, Replication, Request};
 use crate::types::RoleName;
 use crate::wire::{ErrorResponse, ProtocolVersion, SqlState, StartupError};
 
@@ -80,7 +80,7 @@ impl SessionError {
                 Some(response)
             }
             Self::Startup(error) => startup_response(error),
-            Self::Denied(denial, request) => Some(denial_response(denial.cause(), request)),
+            Self::Denied(denial, request) => Some(denial_response(denial, request)),
             Self::Limit(limit, role) => Some(limit.response(role)),
             Self::Backend(failure) => Some(not_accepting(failure.client_detail())),
             Self::Draining => Some(not_accepting("The server is shutting down.")),
@@ -184,17 +184,20 @@ fn unsupported(version: ProtocolVersion) -> ErrorResponse {
 const fn denial_reason(cause: &Cause) -> Reason {
     match cause {
         Cause::NoMatch => Reason::HbaNoMatch,
-        Cause::Rejected => Reason::HbaReject,
+        Cause::Rejected | Cause::Unsupported => Reason::HbaReject,
         Cause::NoCertificate => Reason::NoCertificate,
-        Cause::UnusableName(_) | Cause::NameDiffers => Reason::Identity,
+        Cause::UnusableName(_) | Cause::NameDiffers(_) | Cause::NotMapped { .. } | Cause::AmbiguouslyMapped { .. } => Reason::Identity,
+        Cause::Parameter(_) => Reason::Parameter,
+        Cause::MembershipsUnknown(_) => Reason::BackendUnreachable,
+        Cause::InterfacesUnknown(_) => Reason::Internal,
     }
 }
 
 /// src/backend/libpq/auth.c, ClientAuthentication and auth_failed.
-fn denial_response(cause: &Cause, request: &Request) -> ErrorResponse {
-    let message = match cause {
+fn denial_response(denial: &Denial, request: &Request) -> ErrorResponse {
+    let message = match denial.cause() {
         Cause::NoMatch => return no_entry(request, Encryption::Tls),
-        Cause::Rejected => {
+        Cause::Rejected | Cause::Unsupported => {
             let what: &[u8] = match request.replication {
                 Replication::Physical => b"pg_hba.conf rejects replication connection",
                 Replication::None | Replication::Logical => b"pg_hba.conf rejects connection",
@@ -202,11 +205,29 @@ fn denial_response(cause: &Cause, request: &Request) -> ErrorResponse {
             concat(&[what, b" for ", &host_and_names(request), b", ", Encryption::Tls.words().as_bytes()])
         }
         Cause::NoCertificate => b"connection requires a valid client certificate".to_vec(),
-        Cause::UnusableName(_) | Cause::NameDiffers => {
-            concat(&[b"certificate authentication failed for user \"", request.user.as_bytes(), b"\""])
+        Cause::UnusableName(_) | Cause::NameDiffers(_) | Cause::NotMapped { .. } | Cause::AmbiguouslyMapped { .. } => {
+            return authentication_failed(denial.method(), request);
         }
+        Cause::Parameter(setting) => {
+            let message = format!("permission denied to set parameter \"{setting}\"");
+            return ErrorResponse::new(SqlState::INSUFFICIENT_PRIVILEGE, message);
+        }
+        Cause::MembershipsUnknown(_) => return not_accepting("Role memberships cannot be looked up."),
+        Cause::InterfacesUnknown(_) => return ErrorResponse::new(SqlState::INTERNAL_ERROR, "internal error"),
     };
     ErrorResponse::new(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, message)
+}
+
+/// auth_failed, in the words of the rule's method.
+fn authentication_failed(method: Option<Method>, request: &Request) -> ErrorResponse {
+    let (sqlstate, what): (_, &[u8]) = match method {
+        Some(Method::ScramWithCertificate) => (SqlState::INVALID_PASSWORD, b"password"),
+        Some(Method::TrustWithCertificate) => (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, b"\"trust\""),
+        Some(Method::Cert | Method::Reject | Method::Unsupported(_)) | None => {
+            (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, b"certificate")
+        }
+    };
+    ErrorResponse::new(sqlstate, concat(&[what, b" authentication failed for user \"", request.user.as_bytes(), b"\""]))
 }
 
 fn no_entry(request: &Request, encryption: Encryption) -> ErrorResponse {
@@ -251,9 +272,27 @@ fn fmt_denial(denial: &Denial, request: &Request, f: &mut fmt::Formatter<'_>) ->
             }
         },
         Cause::Rejected => write!(f, "rule {rule} rejects"),
+        Cause::Unsupported => {
+            let method = denial.method().map_or("another", Method::word);
+            write!(f, "rule {rule} has the method {method}, which asks for no certificate: Postern refuses whom it matches")
+        }
         Cause::NoCertificate => write!(f, "rule {rule} asks for a client certificate and the client sent none"),
         Cause::UnusableName(fault) => write!(f, "rule {rule}: {fault}"),
-        Cause::NameDiffers => write!(f, "rule {rule}: provided user name ({}) and authenticated user name do not match", request.user),
+        Cause::NameDiffers(name) => {
+            let (user, name) = (&request.user, name.escape_debug());
+            write!(f, "rule {rule}: provided user name ({user}) and authenticated user name ({name}) do not match")
+        }
+        Cause::NotMapped { map, name } => {
+            let (user, name) = (&request.user, name.escape_debug());
+            write!(f, "rule {rule}: no match in usermap \"{map}\" for user \"{user}\" authenticated as \"{name}\"")
+        }
+        Cause::AmbiguouslyMapped { map, name } => {
+            let name = name.escape_debug();
+            write!(f, "rule {rule}: usermap \"{map}\" yields more than one role for \"{name}\", and user_name: mapped takes one")
+        }
+        Cause::Parameter(setting) => write!(f, "rule {rule} denies the startup parameter \"{setting}\""),
+        Cause::MembershipsUnknown(why) => write!(f, "rule {rule} depends on role memberships that are not known: {why}"),
+        Cause::InterfacesUnknown(why) => write!(f, "rule {rule} depends on this machine's addresses, which are not known: {why}"),
     }
 }
 
@@ -268,6 +307,7 @@ mod tests {
             database: DatabaseName::truncated(b"app").unwrap(),
             replication,
             address: PeerAddress::new("[::ffff:10.0.0.1]:5000".parse().unwrap()),
+            settings: Vec::new(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use x509_parser::extensions::{self as read, NSCertType, X509Extension};
 
+use super::clientname::AlternativeNames;
 use super::der::{Malformed, only, tag, whole};
 
 /// What a certificate's extensions say. A v1 certificate has none and says nothing.
@@ -19,6 +20,8 @@ pub struct Extensions {
     pub subject_alt_name: bool,
     /// Whether it holds a dNSName.
     pub dns_name: bool,
+    /// The names in it that a rule can compare.
+    pub(super) alternative_names: AlternativeNames,
     /// netscape-cert-type, if present: whether it allows TLS clients. OpenSSL still obeys it.
     pub netscape_client: Option<bool>,
     /// Whether an extension is critical that OpenSSL does not handle either (crypto/x509/v3_purp.c, supported_nids).
@@ -80,7 +83,10 @@ impl Extensions {
                 // Names that cannot be read are none: what they are wanted for then fails closed.
                 let names = whole::<read::SubjectAlternativeName<'_>>(extension.value, "its subjectAltName cannot be read");
                 let is_dns = |name: &read::GeneralName<'_>| matches!(name, read::GeneralName::DNSName(_));
-                self.dns_name = names.is_ok_and(|names| names.general_names.iter().any(is_dns));
+                if let Ok(names) = names {
+                    self.dns_name = names.general_names.iter().any(is_dns);
+                    self.alternative_names = AlternativeNames::of(&names.general_names);
+                }
             }
             NAME_CONSTRAINTS => self.name_constraints = true,
             CRL_DISTRIBUTION_POINTS => {

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod certificate;
+mod clientname;
 mod crl;
 mod der;
 mod extensions;
@@ -20,8 +21,11 @@ use std::sync::Arc;
 
 use crate::crypto::Sha256;
 
+use clientname::AlternativeNames;
+
 pub(crate) use certificate::Signed;
 pub use certificate::{Certificate, CertificateError, Version};
+pub use clientname::{ClientName, UnusableName};
 pub use crl::{Crl, CrlError, Scope};
 pub use extensions::{BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage};
 pub use name::{CommonName, Name, NameFault};
@@ -52,6 +56,7 @@ pub struct ClientIdentity(Arc<Facts>);
 
 struct Facts {
     common_name: Result<CommonName, NameFault>,
+    alternative: AlternativeNames,
     subject: Box<str>,
     issuer: Box<str>,
     serial: Box<str>,
@@ -81,6 +86,7 @@ impl From<VerifiedChain> for ClientIdentity {
         let subject = leaf.subject();
         Self(Arc::new(Facts {
             common_name: subject.common_name(),
+            alternative: leaf.extensions().alternative_names.clone(),
             subject: subject.rfc2253().into(),
             issuer: leaf.issuer().rfc2253().into(),
             serial: leaf.serial_hex().into(),
@@ -97,6 +103,19 @@ impl ClientIdentity {
     /// The subject's common name, or why it has none that can be used.
     pub fn common_name(&self) -> Result<&CommonName, NameFault> {
         self.0.common_name.as_ref().map_err(Clone::clone)
+    }
+
+    /// The one name that a rule with this `clientname` compares, or why there is none.
+    pub fn name(&self, clientname: ClientName) -> Result<&str, UnusableName> {
+        let name = match clientname {
+            ClientName::CommonName => self.0.common_name.as_ref().map(CommonName::as_str).map_err(Clone::clone),
+            ClientName::DistinguishedName if self.0.subject.is_empty() => Err(NameFault::Empty),
+            ClientName::DistinguishedName => Ok(&*self.0.subject),
+            ClientName::Uri => self.0.alternative.uri.as_deref().map_err(Clone::clone),
+            ClientName::Dns => self.0.alternative.dns.as_deref().map_err(Clone::clone),
+            ClientName::Email => self.0.alternative.email.as_deref().map_err(Clone::clone),
+        };
+        name.map_err(|fault| UnusableName { clientname, fault })
     }
 
     /// The subject as PostgreSQL prints it: `CN=alice,OU=eng,O=Ex`, ASCII, every other byte escaped.

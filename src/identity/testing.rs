@@ -260,6 +260,13 @@ pub(crate) fn identity(common_name: &str) -> ClientIdentity {
     identity_of(&cn(common_name))
 }
 
+/// The same, with names of subjectAltName: the tag of each, and its octets.
+pub(crate) fn identity_with_names(common_name: &str, names: &[(u8, &[u8])]) -> ClientIdentity {
+    let names: Vec<Vec<u8>> = names.iter().map(|(tag, octets)| element(*tag, octets)).collect();
+    let leaf = Draft::leaf(common_name).with(&[0x55, 0x1d, 17], false, &sequence(&names)).sign(&key(), &Maker::new("client-ca"));
+    ClientIdentity::from(VerifiedChain::new(Certificate::parse(&leaf).expect("a certificate"), Vec::new()))
+}
+
 /// `der` as a PEM block.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

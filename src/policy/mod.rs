@@ -1,16 +1,24 @@
 //! May this client have this session? A pure function of the rules, the request and the identity: no clock, no file, no counter.
 //!
 //! Deny by default. The order of complaints is PostgreSQL's (src/backend/libpq/auth.c, ClientAuthentication): the rule first,
-//! then whether there is a certificate, then whether its name is the role.
+//! then whether there is a certificate, then whether its name may be the role. What a decision depends on and nobody knows refuses.
 
 mod grant;
+mod map;
 mod rule;
+mod surroundings;
+mod witness;
 
 pub use grant::{Cause, Denial, Grant};
-pub use rule::{AddressPattern, Bounds, DatabasePattern, Method, Rule, UserPattern};
+pub use map::{IdentityMaps, LineMatch, MapLine, MapName, PgUser, SystemUser};
+pub use rule::{AddressPattern, Bounds, Column, DatabasePattern, Method, Rule, RuleMatch, UserName, UserPattern};
+pub use surroundings::{Interfaces, Memberships, Surroundings, Unknown};
+pub use witness::{Trace, Witness};
+
+use map::Mapped;
 
 use crate::identity::ClientIdentity;
-use crate::types::{DatabaseName, PeerAddress, RoleName};
+use crate::types::{DatabaseName, PeerAddress, RoleName, SettingName};
 
 /// What a StartupMessage asks for, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +31,8 @@ pub struct Request {
     pub replication: Replication,
     /// The client's address.
     pub address: PeerAddress,
+    /// The settings that it gives, in parameters of their own or inside `options`.
+    pub settings: Vec<SettingName>,
 }
 
 /// The `replication` startup parameter (protocol, "Streaming Replication Protocol").
@@ -36,16 +46,23 @@ pub enum Replication {
     Logical,
 }
 
-/// The rules, in order.
+/// The rules, in order, and the maps that they name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     rules: Vec<Rule>,
+    maps: IdentityMaps,
+    /// Whether any decision can depend on the surroundings.
+    looks_around: bool,
 }
+
+/// What the policy says of a request: a grant with the identity it was given to, or the cause and the rule that decided.
+pub type Decision = Result<(Grant, ClientIdentity), Denial>;
 
 impl Policy {
     /// A policy of these rules; without any, it refuses everybody.
-    pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+    pub fn new(rules: Vec<Rule>, maps: IdentityMaps) -> Self {
+        let looks_around = rules.iter().any(Rule::looks_around) || maps.look_around();
+        Self { rules, maps, looks_around }
     }
 
     /// The rules, in order.
@@ -53,26 +70,117 @@ impl Policy {
         &self.rules
     }
 
-    /// Decides. `identity` is `None` where the client sent no certificate; a grant comes with the identity it was given to.
+    /// The maps.
+    pub fn maps(&self) -> &IdentityMaps {
+        &self.maps
+    }
+
+    /// Decides. `identity` is `None` where the client sent no certificate.
     ///
     /// # Errors
     /// The cause, and the rule that decided; the client is told what PostgreSQL would tell it.
-    pub fn authorize(&self, identity: Option<ClientIdentity>, request: &Request) -> Result<(Grant, ClientIdentity), Denial> {
-        let Some(rule) = self.rules.iter().find(|rule| rule.matches(request)) else {
-            return Err(Denial::new(Cause::NoMatch, None));
-        };
-        let denied = |cause| Denial::new(cause, Some(rule.source.clone()));
-        match (rule.method, identity) {
-            (Method::Reject, _) => Err(denied(Cause::Rejected)),
-            (Method::Cert, None) => Err(denied(Cause::NoCertificate)),
-            (Method::Cert, Some(identity)) => {
-                let name = identity.common_name().map_err(|fault| denied(Cause::UnusableName(fault.to_string())))?;
-                if name.as_bytes() == request.user.as_bytes() {
-                    Ok((Grant::new(request.user.clone(), rule), identity))
-                } else {
-                    Err(denied(Cause::NameDiffers))
-                }
+    pub fn authorize(&self, identity: Option<ClientIdentity>, request: &Request, surroundings: &Surroundings) -> Decision {
+        self.decide(identity, request, surroundings, &mut ())
+    }
+
+    /// Decides in the same way, and tells what was consulted.
+    pub fn trace(&self, identity: Option<ClientIdentity>, request: &Request, surroundings: &Surroundings) -> (Decision, Trace) {
+        let mut trace = Trace::default();
+        let decision = self.decide(identity, request, surroundings, &mut trace);
+        (decision, trace)
+    }
+
+    /// What the decision on this request depends on and `surroundings` does not know, if anything: who asks for it decides again.
+    pub fn needs(&self, identity: Option<&ClientIdentity>, request: &Request, surroundings: &Surroundings) -> Option<Unknown> {
+        if !self.looks_around {
+            return None;
+        }
+        match self.authorize(identity.cloned(), request, surroundings) {
+            Ok(_) => None,
+            Err(denial) => match denial.cause() {
+                Cause::MembershipsUnknown(_) => Some(Unknown::Memberships),
+                Cause::InterfacesUnknown(_) => Some(Unknown::Interfaces),
+                Cause::NoMatch
+                | Cause::Rejected
+                | Cause::Unsupported
+                | Cause::NoCertificate
+                | Cause::UnusableName(_)
+                | Cause::NameDiffers(_)
+                | Cause::NotMapped { .. }
+                | Cause::AmbiguouslyMapped { .. }
+                | Cause::Parameter(_) => None,
+            },
+        }
+    }
+
+    fn decide(
+        &self,
+        identity: Option<ClientIdentity>,
+        request: &Request,
+        surroundings: &Surroundings,
+        witness: &mut impl Witness,
+    ) -> Decision {
+        for rule in &self.rules {
+            let outcome = rule.matches(request, surroundings);
+            witness.rule(rule, outcome);
+            match outcome {
+                RuleMatch::Differs(_) => {}
+                RuleMatch::Matches => return self.apply(rule, identity, request, surroundings, witness),
+                RuleMatch::Unknown(_, what) => return Err(Denial::new(surroundings.cause(what), Some(rule))),
             }
+        }
+        Err(Denial::new(Cause::NoMatch, None))
+    }
+
+    /// What the rule that matched says.
+    fn apply(
+        &self,
+        rule: &Rule,
+        identity: Option<ClientIdentity>,
+        request: &Request,
+        surroundings: &Surroundings,
+        witness: &mut impl Witness,
+    ) -> Decision {
+        let denied = |cause| Err(Denial::new(cause, Some(rule)));
+        match rule.method {
+            Method::Reject => return denied(Cause::Rejected),
+            Method::Unsupported(_) => return denied(Cause::Unsupported),
+            Method::Cert | Method::TrustWithCertificate | Method::ScramWithCertificate => {}
+        }
+        let Some(identity) = identity else { return denied(Cause::NoCertificate) };
+        let (role, line) = match self.role(rule, &identity, request, surroundings, witness) {
+            Ok(admitted) => admitted,
+            Err(cause) => return denied(cause),
+        };
+        if let Some(setting) = request.settings.iter().find(|setting| rule.denied_parameters.contains(setting)) {
+            return denied(Cause::Parameter(setting.clone()));
+        }
+        Ok((Grant::new(role, rule, line), identity))
+    }
+
+    /// The role that the rule admits `identity` as, and the map line by which it does.
+    fn role(
+        &self,
+        rule: &Rule,
+        identity: &ClientIdentity,
+        request: &Request,
+        surroundings: &Surroundings,
+        witness: &mut impl Witness,
+    ) -> Result<(RoleName, Option<&MapLine>), Cause> {
+        let name = identity.name(rule.clientname).map_err(Cause::UnusableName)?;
+        let Some(map) = &rule.map else {
+            let same = name.as_bytes() == request.user.as_bytes();
+            return if same { Ok((request.user.clone(), None)) } else { Err(Cause::NameDiffers(name.into())) };
+        };
+        let mapped = match rule.user_name {
+            UserName::Requested => self.maps.admit(map, name, &request.user, surroundings, witness),
+            UserName::Mapped => self.maps.assign(map, name, witness),
+        };
+        match mapped {
+            Mapped::As(role, line) => Ok((role, Some(line))),
+            Mapped::Nobody => Err(Cause::NotMapped { map: map.clone(), name: name.into() }),
+            Mapped::Ambiguous => Err(Cause::AmbiguouslyMapped { map: map.clone(), name: name.into() }),
+            Mapped::Unknown(what) => Err(surroundings.cause(what)),
         }
     }
 }

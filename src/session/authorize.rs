@@ -13,7 +13,8 @@ use crate::error::{BackendFailure, SessionError};
 use crate::identity::ClientIdentity;
 use crate::limits::{SessionPermit, Wanted};
 use crate::observe::{DecisionFacts, Event};
-use crate::policy::Grant;
+use crate::os;
+use crate::policy::{Grant, Interfaces, Policy, Request, Surroundings, Unknown};
 use crate::wire::StartupMessage;
 
 /// A connection that has said what it wants.
@@ -43,13 +44,17 @@ impl<S: Transport> Started<S> {
     pub(super) fn authorize(self) -> Result<Authorized<S>, Rejected<S>> {
         let Self { stream, peer, message, mut arrival } = self;
         let request = request_of(&message, arrival.trail.client);
-        let decision = match guarded(|| arrival.terms.policy().authorize(peer, &request)) {
+        let policy = arrival.terms.policy();
+        let decision = match guarded(|| {
+            let surroundings = surroundings(policy, peer.as_ref(), &request);
+            policy.authorize(peer, &request, &surroundings)
+        }) {
             Ok(decision) => decision,
             Err(error) => return Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival)),
         };
         match decision {
             Ok((grant, identity)) => {
-                arrival.trail.decision = Some(DecisionFacts { rule: grant.rule().into(), map: None, role: grant.role().clone() });
+                arrival.trail.decision = Some(decision_facts(&grant));
                 match arrival.door.house.slots.take(wanted(&grant, &arrival), &arrival.terms.limits().sessions) {
                     Ok(permit) => {
                         arrival.admit();
@@ -75,7 +80,7 @@ impl<S: Transport> Authorized<S> {
         let Self { stream, identity, message, grant, permit, arrival } = self;
         let settings = arrival.terms.backend();
         let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(Instant::now()));
-        let holding = Holding { role: grant.role().clone(), bounds: grant.bounds(), permit };
+        let holding = Holding { role: grant.role().clone(), clientname: grant.clientname(), bounds: grant.bounds(), permit };
         let last = settings.identity.parameters(&identity, arrival.trail.client.ip(), &message);
         let began = Instant::now();
         let error = match timeout(patience, backend::connect(settings, &message, &last, grant)).await {
@@ -88,6 +93,20 @@ impl<S: Transport> Authorized<S> {
         };
         Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival))
     }
+}
+
+/// What the decision needs to know around the request, and no more than that.
+fn surroundings(policy: &Policy, peer: Option<&ClientIdentity>, request: &Request) -> Surroundings {
+    let mut surroundings = Surroundings::unasked();
+    if policy.needs(peer, request, &surroundings) == Some(Unknown::Interfaces) {
+        surroundings.interfaces = os::interfaces().map_or_else(|error| Interfaces::Unknown(error.to_string().into()), Interfaces::Known);
+    }
+    surroundings
+}
+
+/// What the record shows.
+fn decision_facts(grant: &Grant) -> DecisionFacts {
+    DecisionFacts { rule: grant.rule().into(), map: grant.map().map(Into::into), role: grant.role().clone() }
 }
 
 /// What the session will count as.

@@ -16,7 +16,7 @@ use super::startup::Encrypted;
 use super::timers::Timers;
 use crate::backend::{BackendStream, Credentials};
 use crate::error::{BackendFailure, SessionError};
-use crate::identity::ClientIdentity;
+use crate::identity::{ClientIdentity, ClientName};
 use crate::limits::SessionPermit;
 use crate::observe::SessionOpening;
 use crate::policy::Bounds;
@@ -31,9 +31,10 @@ pub(super) struct Connecting<S> {
     arrival: Box<Arrival>,
 }
 
-/// What a grant leaves behind when it is spent: as whom, held to what, and the slot it takes.
+/// What a grant leaves behind when it is spent: as whom, by which name, held to what, and the slot it takes.
 pub(super) struct Holding {
     pub(super) role: RoleName,
+    pub(super) clientname: ClientName,
     pub(super) bounds: Bounds,
     pub(super) permit: SessionPermit,
 }
@@ -83,6 +84,7 @@ impl<S: Transport> Connecting<S> {
             role: holding.role.clone(),
             startup: arrival.trail.startup.clone(),
             identity,
+            clientname: holding.clientname,
             cancel,
             backend: Arc::clone(terms.backend()),
             timers,

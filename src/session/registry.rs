@@ -14,7 +14,7 @@ use super::timers::Timers;
 use crate::backend::BackendSettings;
 use crate::crypto::secrets_equal;
 use crate::error::EndReason;
-use crate::identity::ClientIdentity;
+use crate::identity::{ClientIdentity, ClientName};
 use crate::observe::StartupFacts;
 use crate::types::{PeerAddress, RoleName, SessionId};
 use crate::wire::CancelRequest;
@@ -27,6 +27,8 @@ pub struct LiveSession {
     /// Our end of the connection and the client's; `None` where it is not TCP.
     ends: Option<(SocketAddr, SocketAddr)>,
     identity: ClientIdentity,
+    /// Which of its names admitted it.
+    clientname: ClientName,
     /// What the backend gave the client to cancel with; `None` if it gave nothing usable.
     cancel: Option<CancelRequest>,
     /// Where its backend is, whatever a reload has said since.
@@ -163,8 +165,8 @@ impl LiveSession {
 
     /// Whether a certificate's name is the name that this session was admitted by, whichever certificate carries it.
     pub fn is_of(&self, identity: &ClientIdentity) -> bool {
-        match (self.identity.common_name(), identity.common_name()) {
-            (Ok(own), Ok(other)) => own.as_bytes() == other.as_bytes(),
+        match (self.identity.name(self.clientname), identity.name(self.clientname)) {
+            (Ok(own), Ok(other)) => own == other,
             _ => false,
         }
     }
@@ -225,6 +227,7 @@ pub(super) struct Newcomer {
     pub(super) role: RoleName,
     pub(super) startup: Option<StartupFacts>,
     pub(super) identity: ClientIdentity,
+    pub(super) clientname: ClientName,
     pub(super) cancel: Option<CancelRequest>,
     pub(super) backend: Arc<BackendSettings>,
     pub(super) timers: Timers,
@@ -265,6 +268,7 @@ impl Sessions {
             role: newcomer.role,
             startup: newcomer.startup,
             identity: newcomer.identity,
+            clientname: newcomer.clientname,
             cancel: newcomer.cancel,
             backend: newcomer.backend,
             timers: newcomer.timers,
@@ -389,6 +393,7 @@ impl Newcomer {
             role: RoleName::truncated(b"alice").unwrap(),
             startup: None,
             identity: crate::identity::testing::identity("alice"),
+            clientname: ClientName::CommonName,
             cancel: None,
             backend: Arc::new(BackendSettings::nowhere()),
             timers: Timers::default(),

@@ -118,6 +118,7 @@ pub(super) fn request_of(message: &StartupMessage, address: PeerAddress) -> Requ
             ReplicationParameter::Database => Replication::Logical,
         },
         address,
+        settings: message.parameters().settings(),
     }
 }
 

@@ -9,6 +9,7 @@ mod frontend;
 mod params;
 mod query;
 mod scan;
+mod settings;
 mod sqlstate;
 mod startup;
 

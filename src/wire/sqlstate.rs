@@ -17,6 +17,10 @@ impl SqlState {
     pub const INVALID_PARAMETER_VALUE: Self = Self("22023");
     /// `invalid_authorization_specification`
     pub const INVALID_AUTHORIZATION_SPECIFICATION: Self = Self("28000");
+    /// `invalid_password`
+    pub const INVALID_PASSWORD: Self = Self("28P01");
+    /// `insufficient_privilege`
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self("42501");
     /// `disk_full`
     pub const DISK_FULL: Self = Self("53100");
     /// `too_many_connections`

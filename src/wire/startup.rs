@@ -165,8 +165,8 @@ impl StartupMessage {
     }
 
     /// The packet for the backend, length word included: all parameters in their order, with `user` in the place of the client's,
-    /// and the database as it was judged, so that a backend built with another NAMEDATALEN cannot read a different name. Behind them
-    /// come those of `last`, which win over the client's of the same names.
+    /// and the database as it was judged: neither a backend built with another NAMEDATALEN nor the default for a user that is not the
+    /// client's can make it another. Behind them come those of `last`, which win over the client's of the same names.
     ///
     /// # Errors
     /// [`StartupError::Length`] if PostgreSQL would not read it to its end.
@@ -181,6 +181,9 @@ impl StartupMessage {
                 _ => value,
             };
             put_pair(&mut packet, name, value);
+        }
+        if *user != self.user && self.parameters.count(b"database") == 0 {
+            put_pair(&mut packet, b"database", self.database.as_bytes());
         }
         last.iter().for_each(|(name, value)| put_pair(&mut packet, name.as_bytes(), value));
         packet.push(0);

@@ -1,0 +1,199 @@
+//! User name maps: which roles the name of a certificate may be (pg_ident.conf; src/backend/libpq/hba.c, check_ident_usermap).
+
+use std::fmt;
+
+use super::surroundings::{Matching, Surroundings, Unknown};
+use super::witness::Witness;
+use crate::types::RoleName;
+
+/// A map's name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MapName(Box<str>);
+
+/// One line of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapLine {
+    /// The map that it belongs to.
+    pub map: MapName,
+    /// The certificate's name that it is about.
+    pub system_user: SystemUser,
+    /// The role that this name may be.
+    pub pg_user: PgUser,
+    /// How the operator finds it: `ident.staff[0]`, or `FILE:LINE`.
+    pub source: Box<str>,
+}
+
+/// The SYSTEM-USERNAME column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemUser {
+    /// This name, to the byte.
+    Name(Box<str>),
+}
+
+/// The PG-USERNAME column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PgUser {
+    /// `all`.
+    All,
+    /// `+role`: every member of it, direct or indirect.
+    Group(RoleName),
+    /// This role.
+    Name(RoleName),
+}
+
+/// Every map, in the order of its lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityMaps {
+    lines: Vec<MapLine>,
+}
+
+/// How a map line stands to a name and a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineMatch {
+    /// It admits the name as this role.
+    Admits(RoleName),
+    /// The certificate's name is not this line's.
+    SystemUserDiffers,
+    /// The requested role is not this line's.
+    PgUserDiffers,
+    /// Whether the requested role is this line's depends on memberships that are not known.
+    Unknown,
+}
+
+/// What a map says of a name.
+#[derive(Debug)]
+pub(super) enum Mapped<'a> {
+    /// This line admits it, as this role.
+    As(RoleName, &'a MapLine),
+    /// No line does.
+    Nobody,
+    /// Two lines yield different roles, and the client's wish does not count.
+    Ambiguous,
+    /// It depends on what is not known.
+    Unknown(Unknown),
+}
+
+impl MapName {
+    /// A map's name; `None` if it is empty.
+    pub fn new(name: &str) -> Option<Self> {
+        (!name.is_empty()).then(|| Self(name.into()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MapName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.escape_debug(), f)
+    }
+}
+
+impl fmt::Debug for MapName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl IdentityMaps {
+    /// Maps of these lines.
+    pub fn new(lines: Vec<MapLine>) -> Self {
+        Self { lines }
+    }
+
+    /// Every line, in order.
+    pub fn lines(&self) -> &[MapLine] {
+        &self.lines
+    }
+
+    /// Whether any line can depend on the surroundings.
+    pub(super) fn look_around(&self) -> bool {
+        self.lines.iter().any(MapLine::asks_memberships)
+    }
+
+    /// The lines of one map.
+    fn of<'a>(&'a self, map: &MapName) -> impl Iterator<Item = &'a MapLine> {
+        self.lines.iter().filter(move |line| line.map == *map)
+    }
+
+    /// Whether `map` admits `name` as `requested`. Any line that does suffices.
+    pub(super) fn admit(
+        &self,
+        map: &MapName,
+        name: &str,
+        requested: &RoleName,
+        surroundings: &Surroundings,
+        witness: &mut impl Witness,
+    ) -> Mapped<'_> {
+        let mut open = None;
+        for line in self.of(map) {
+            let outcome = line.matches(name, requested, surroundings);
+            witness.map_line(line, &outcome);
+            match outcome {
+                LineMatch::Admits(role) => return Mapped::As(role, line),
+                LineMatch::SystemUserDiffers | LineMatch::PgUserDiffers => {}
+                LineMatch::Unknown => open = Some(Unknown::Memberships),
+            }
+        }
+        open.map_or(Mapped::Nobody, Mapped::Unknown)
+    }
+
+    /// The one role that `map` yields for `name`, whatever the client asks for.
+    pub(super) fn assign(&self, map: &MapName, name: &str, witness: &mut impl Witness) -> Mapped<'_> {
+        let mut found: Option<(RoleName, &MapLine)> = None;
+        for line in self.of(map) {
+            let outcome = line.yields(name).map_or(LineMatch::SystemUserDiffers, LineMatch::Admits);
+            witness.map_line(line, &outcome);
+            let LineMatch::Admits(role) = outcome else { continue };
+            match &found {
+                Some((before, _)) if *before != role => return Mapped::Ambiguous,
+                Some(_) => {}
+                None => found = Some((role, line)),
+            }
+        }
+        found.map_or(Mapped::Nobody, |(role, line)| Mapped::As(role, line))
+    }
+}
+
+impl MapLine {
+    fn matches(&self, name: &str, requested: &RoleName, surroundings: &Surroundings) -> LineMatch {
+        let SystemUser::Name(own) = &self.system_user;
+        if **own != *name {
+            return LineMatch::SystemUserDiffers;
+        }
+        let matching = match &self.pg_user {
+            PgUser::All => Matching::Yes,
+            PgUser::Group(role) => surroundings.is_member_of(role),
+            PgUser::Name(role) => (role == requested).into(),
+        };
+        match matching {
+            Matching::Yes => LineMatch::Admits(requested.clone()),
+            Matching::No => LineMatch::PgUserDiffers,
+            Matching::Unknown(_) => LineMatch::Unknown,
+        }
+    }
+
+    /// The role that the line fixes for `name`.
+    fn yields(&self, name: &str) -> Option<RoleName> {
+        let SystemUser::Name(own) = &self.system_user;
+        match &self.pg_user {
+            PgUser::Name(role) if **own == *name => Some(role.clone()),
+            PgUser::All | PgUser::Group(_) | PgUser::Name(_) => None,
+        }
+    }
+
+    /// Whether it can depend on the memberships of the requested role.
+    pub fn asks_memberships(&self) -> bool {
+        matches!(self.pg_user, PgUser::Group(_))
+    }
+
+    /// Whether the line fixes the role, so that a rule of `user_name: mapped` can use it.
+    pub fn fixes_role(&self) -> bool {
+        match self.pg_user {
+            PgUser::Name(_) => true,
+            PgUser::All | PgUser::Group(_) => false,
+        }
+    }
+}
