@@ -32,14 +32,23 @@ pub(in crate::cli) struct Connection {
 
 /// A value that a format has no way to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Unwritable {
-    keyword: &'static str,
-    format: &'static str,
+pub(in crate::cli) enum Unwritable {
+    /// Blanks at the end, line breaks or more than a line's length, in pg_service.conf. Names the keyword.
+    Service(&'static str),
+    /// What the system trusts, which pgjdbc does not know.
+    JdbcSystem,
 }
 
 impl fmt::Display for Unwritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} holds what {} cannot express; use --format uri or keywords", self.keyword, self.format)
+        match self {
+            Self::Service(keyword) => write!(f, "the {keyword} holds what pg_service.conf cannot express; use --format uri or keywords"),
+            Self::JdbcSystem => write!(
+                f,
+                "pgjdbc knows no sslrootcert=system; name the system's file of CAs, with --sslrootcert /etc/ssl/certs/ca-certificates.crt on \
+                 Debian"
+            ),
+        }
     }
 }
 
@@ -50,7 +59,7 @@ impl Connection {
             Format::Uri => Ok(self.uri()),
             Format::Keywords => Ok(self.keywords()),
             Format::Service => self.service(),
-            Format::Jdbc => Ok(self.jdbc()),
+            Format::Jdbc => self.jdbc(),
         }
     }
 
@@ -90,9 +99,12 @@ impl Connection {
     }
 
     /// `jdbc:postgresql://host:port/dbname?...`. The key is read as PKCS#8 in DER.
-    fn jdbc(&self) -> String {
+    fn jdbc(&self) -> Result<String, Unwritable> {
+        if self.sslrootcert == SYSTEM {
+            return Err(Unwritable::JdbcSystem);
+        }
         let query = self.tls_query(&self.jdbc_key());
-        format!("jdbc:postgresql://{}?user={}&{query}", self.authority(), encoded(&self.user))
+        Ok(format!("jdbc:postgresql://{}?user={}&{query}", self.authority(), encoded(&self.user)))
     }
 
     /// Where pgjdbc's form of the key is to be.
@@ -120,7 +132,7 @@ impl Connection {
         let mut stanza = format!("[{}]\n", self.service_name());
         for (keyword, value) in self.pairs() {
             if value.ends_with(|end: char| end.is_ascii_whitespace()) || value.contains(['\n', '\r']) || value.len() > MAX_SERVICE_VALUE {
-                return Err(Unwritable { keyword, format: "pg_service.conf" });
+                return Err(Unwritable::Service(keyword));
             }
             stanza.push_str(&format!("{keyword}={value}\n"));
         }
@@ -164,6 +176,8 @@ fn encoded_but(text: &str, plain: &[u8]) -> String {
     })
 }
 
+/// In the place of a file of CAs: what the system trusts (libpq 16 and newer).
+pub(in crate::cli) const SYSTEM: &str = "system";
 /// The one mode in which a client knows whom it talks to.
 const SSLMODE: &str = "verify-full";
 /// libpq reads lines of at most 1023 bytes; before 13 they were 255.
@@ -242,6 +256,13 @@ mod tests {
         assert!(connection.render(Format::Service).unwrap_err().to_string().starts_with("the sslcert holds"));
         assert_eq!(awkward().service_name(), "o_neil_ops__c_");
         assert!(awkward().render(Format::Service).unwrap().contains("\nuser=o'neil\\ops &c+\n"));
+    }
+
+    #[test]
+    fn pgjdbc_is_not_sent_to_a_file_called_system() {
+        let connection = Connection { sslrootcert: SYSTEM.into(), ..plain() };
+        assert_eq!(connection.render(Format::Jdbc), Err(Unwritable::JdbcSystem));
+        assert!(connection.render(Format::Uri).unwrap().contains("&sslrootcert=system&"));
     }
 
     #[test]

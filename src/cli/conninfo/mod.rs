@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
+use format::SYSTEM;
 pub(super) use format::{Connection, Format};
 
 use super::{ConfigFile, Exit};
 use crate::config;
 use crate::identity::{AlternativeName, Certificate};
-use crate::pki::{ClientName, Folder, Purpose, show};
+use crate::pki::{ClientName, Folder, HostName, NameError, Purpose, show};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -22,13 +24,13 @@ pub(super) struct Arguments {
     #[arg(short = 'U', long, value_name = "ROLE")]
     user: String,
     /// The database to connect to
-    #[arg(short, long, value_name = "NAME", default_value = "postgres")]
+    #[arg(short, long, value_name = "NAME", default_value = "postgres", value_parser = NonEmptyStringValueParser::new())]
     database: String,
     /// How to write it down
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// What clients connect to [default: the first name in the server's certificate, else localhost]
-    #[arg(long)]
+    #[arg(long, value_parser = host)]
     host: Option<String>,
     /// The user's certificate [default: as `postern pki client` names it, beside tls.ssl_ca_file]
     #[arg(long, value_name = "FILE")]
@@ -65,6 +67,9 @@ pub(super) fn run(arguments: Arguments) -> Exit {
         Ok(text) => {
             println!("{text}");
             advise(&connection, arguments.format, &folder);
+            if arguments.host.is_none() && server.as_ref().and_then(host_of).is_none() {
+                eprintln!("# the server's certificate names no host that a client could connect to: say with --host what they connect to");
+            }
             Exit::Done
         }
         Err(fault) => {
@@ -87,8 +92,7 @@ impl Arguments {
             user: self.user.clone(),
             database: self.database.clone(),
             sslrootcert: match self.sslrootcert.as_deref() {
-                // libpq 16 and newer: no file, but what the system trusts.
-                Some("system") => "system".to_owned(),
+                Some(SYSTEM) => SYSTEM.to_owned(),
                 _ => given(&self.sslrootcert, folder.authority_certificate(Purpose::Server))?,
             },
             sslcert: given(&self.sslcert, folder.client_certificate(&name))?,
@@ -107,7 +111,7 @@ fn advise(connection: &Connection, format: Format, folder: &Folder) {
         }
         Format::Jdbc | Format::Uri | Format::Keywords => {}
     }
-    let missing = |file: &str| file != "system" && !Path::new(file).exists();
+    let missing = |file: &str| file != SYSTEM && !Path::new(file).exists();
     let folder = folder.path().display();
     if let Some(file) = [&connection.sslcert, &connection.sslkey].into_iter().find(|file| missing(file)) {
         eprintln!(
@@ -146,7 +150,16 @@ pub(super) fn host_of(server: &Certificate) -> Option<String> {
     let address = |name: &AlternativeName| if let AlternativeName::Address(address) = name { Some(address.to_string()) } else { None };
     let first_name = names.iter().filter_map(dns).find(|name| !name.starts_with('*'));
     let common_name = || if names.is_empty() { server.subject().common_name().ok().map(|name| name.as_str().to_owned()) } else { None };
-    first_name.or_else(|| names.iter().find_map(address)).or_else(common_name)
+    let found = first_name.or_else(|| names.iter().find_map(address)).or_else(common_name)?;
+    host(&found).ok()
+}
+
+/// What a client can write after `host=`.
+fn host(text: &str) -> Result<String, NameError> {
+    match HostName::parse(text)? {
+        HostName::Dns(name) if name.starts_with('*') => Err(NameError::Host("nobody connects to a wildcard: write a name that it covers")),
+        found @ (HostName::Dns(_) | HostName::Address(_)) => Ok(found.to_string()),
+    }
 }
 
 /// A path that means the same from every folder.

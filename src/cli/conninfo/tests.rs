@@ -30,6 +30,21 @@ fn the_host_is_the_first_name_that_a_client_can_connect_to() {
 }
 
 #[test]
+fn a_common_name_in_words_is_no_host() {
+    let draft = Draft::leaf("The server of Example Ltd.");
+    assert_eq!(host_of(&Certificate::parse(&draft.sign(&key(), &Maker::new("ca"))).unwrap()), None);
+}
+
+#[test]
+fn a_host_is_a_name_or_an_address_without_port_or_wildcard() {
+    assert_eq!(host("db.example").as_deref(), Ok("db.example"));
+    assert_eq!(host("::1").as_deref(), Ok("::1"));
+    for text in ["", "db.example:5432", "[::1]", "*.example", "a b", "/run/postgresql"] {
+        assert!(host(text).is_err(), "{text:?}");
+    }
+}
+
+#[test]
 fn paths_follow_the_layout_of_pki_unless_they_are_given() {
     let folder = Folder::new("/etc/pki");
     let made = arguments("a/b").connection(&folder, None, "0.0.0.0:6432".parse().ok()).unwrap();
