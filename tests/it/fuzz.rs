@@ -29,10 +29,16 @@ fn a_session_has_the_same_state_however_it_is_cut() {
 }
 
 #[test]
+fn who_answers_for_the_backend_is_read_with_care_and_never_believed() {
+    fuzz("backend_login", bodies::backend_login, &vectors(".login.bin"));
+}
+
+#[test]
 fn names_of_certificates_are_read_in_one_way_and_shown_on_one_line() {
     let mut seeds = vectors(".certificate.der");
     let subjects = seeds.iter().filter_map(|der| Certificate::parse(der).ok()).map(|certificate| certificate.subject().as_der().to_vec());
     seeds.extend(subjects.collect::<Vec<_>>());
+    seeds.extend(vectors(".crl.der"));
     fuzz("certificate", bodies::certificate, &seeds);
 }
 

@@ -5,12 +5,14 @@
 
 mod certificate;
 mod config;
+mod login;
 mod scanner;
 mod session;
 mod startup;
 
 pub use certificate::certificate;
 pub use config::config;
+pub use login::backend_login;
 pub use scanner::frontend_scanner;
 pub use session::backend_scanner;
 pub use startup::startup;
