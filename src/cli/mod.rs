@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod conninfo;
 mod demo;
+mod explain;
 mod load;
 mod pki;
 mod serve;
@@ -32,6 +33,8 @@ enum Command {
     Serve(ConfigFile),
     /// Load all that serve would load and print every fault; change nothing
     Check(ConfigFile),
+    /// Say whether a certificate would be let in as a role, by which rule, and what its client would read
+    Explain(explain::Arguments),
     /// Print the settings in force, or the JSON Schema of the file
     #[command(subcommand)]
     Config(config::Command),
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(file) => serve::run(&file.path()),
         Command::Check(file) => check::run(&file.path()),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Config(command) => config::run(command),
         Command::Status(asking) => admin::status(asking),
         Command::Sessions(asking) => admin::sessions(asking),

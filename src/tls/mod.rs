@@ -31,6 +31,7 @@ use crate::identity::{ClientIdentity, Crl};
 pub use examine::{faults_at_login, is_signed_by, unusable_key};
 pub use material::MaterialFault;
 use material::Source;
+pub use refusal::{Alert, Refusal};
 use server::{ALPN, ServerCertificate, ServerSide};
 use trust::{Authority, ClientTrust};
 use verifier::{HandshakeVerifier, Outcome};
@@ -182,9 +183,12 @@ impl Acceptor {
 
     /// Judges a certificate as a handshake at `now`, in seconds since 1970, would; `sent` are the DER certificates that the
     /// client would send beside it.
-    pub fn verify(&self, leaf: &[u8], sent: &[Vec<u8>], now: i64) -> Result<ClientIdentity, TlsFailure> {
+    ///
+    /// # Errors
+    /// Why it would be refused, and by which alert.
+    pub fn verify(&self, leaf: &[u8], sent: &[Vec<u8>], now: i64) -> Result<ClientIdentity, Refusal> {
         let sent: Vec<_> = sent.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-        self.0.trust.verify(leaf, &sent, now).map(ClientIdentity::from).map_err(|refusal| refusal.cause)
+        self.0.trust.verify(leaf, &sent, now).map(ClientIdentity::from)
     }
 
     /// Whether what a live session's login was based on still holds by these files at `now`: `Untrusted` if its trust anchor

@@ -11,14 +11,16 @@ use crate::types::utc;
 
 /// A refused certificate: the precise cause for the operator, the alert for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) cause: TlsFailure,
-    pub(super) alert: Alert,
+pub struct Refusal {
+    /// Why.
+    pub cause: TlsFailure,
+    /// What the client hears.
+    pub alert: Alert,
 }
 
 /// The alerts for certificates (RFC 8446 section 6.2), as OpenSSL chooses them (ssl/statem/statem_lib.c, x509table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Alert {
+pub enum Alert {
     /// 42
     BadCertificate,
     /// 43
@@ -31,6 +33,20 @@ pub(super) enum Alert {
     CertificateUnknown,
     /// 48
     UnknownCa,
+}
+
+impl Alert {
+    /// Its name in RFC 8446.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadCertificate => "bad_certificate",
+            Self::UnsupportedCertificate => "unsupported_certificate",
+            Self::CertificateRevoked => "certificate_revoked",
+            Self::CertificateExpired => "certificate_expired",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::UnknownCa => "unknown_ca",
+        }
+    }
 }
 
 impl Refusal {

@@ -27,6 +27,7 @@ mod demo;
 mod differential;
 mod drain;
 mod drivers;
+mod explain;
 mod fuzz;
 mod harness;
 mod hostile;

@@ -100,6 +100,6 @@ fn a_certificate_can_be_judged_without_a_handshake() {
     let identity = world.acceptor().verify(&read[0], &read[1..], NOW).expect("an identity");
     assert_eq!(identity.subject(), "CN=alice");
     assert!(world.acceptor().still_holds(&identity, NOW).is_ok());
-    assert!(matches!(world.acceptor().verify(&read[0], &[], 0), Err(TlsFailure::NotYetValid(_))));
+    assert!(matches!(world.acceptor().verify(&read[0], &[], 0), Err(Refusal { cause: TlsFailure::NotYetValid(_), .. })));
     assert!(matches!(World::new().acceptor().still_holds(&identity, NOW), Err(TlsFailure::Untrusted(_))));
 }

@@ -1,0 +1,139 @@
+//! Who may be what and where: every certificate of a folder, as every role and in every database that anything names.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::super::table::{Align, table};
+use super::case::{Case, CertificateFacts, Court};
+use crate::identity::{ClientIdentity, ClientName};
+use crate::policy::{DatabasePattern, PgUser, UserPattern};
+use crate::tls::Refusal;
+
+/// The database that is asked for where rules name none.
+const ANY_DATABASE: &str = "postgres";
+
+/// More certificates than this are no folder of somebody's own.
+const MOST_CERTIFICATES: usize = 10_000;
+
+/// One certificate as one role in one database, or why it is nobody anywhere.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Row {
+    file: String,
+    subject: String,
+    role: Option<String>,
+    /// `replication` in brackets is physical replication.
+    database: Option<String>,
+    admitted: bool,
+    rule: Option<String>,
+    map: Option<String>,
+    reason: Option<&'static str>,
+}
+
+/// # Errors
+/// The folder cannot be read, or holds no certificate.
+pub(super) fn of(court: &Court, folder: &Path, address: IpAddr) -> Result<Vec<Row>, String> {
+    let mut rows = Vec::new();
+    for file in files(folder)? {
+        // What is no certificate stands beside them: keys, CRLs.
+        let Ok((facts, verdict)) = court.examine(&file) else { continue };
+        rows.extend(rows_of(court, &file, &facts, &verdict, address)?);
+    }
+    if rows.is_empty() { Err(format!("{}: it holds no certificate", folder.display())) } else { Ok(rows) }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let shown = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let entries = std::fs::read_dir(folder).map_err(shown)?.take(MOST_CERTIFICATES);
+    let mut files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(shown)?;
+    files.retain(|file| file.is_file());
+    files.sort();
+    Ok(files)
+}
+
+fn rows_of(
+    court: &Court,
+    file: &Path,
+    facts: &CertificateFacts,
+    verdict: &Result<ClientIdentity, Refusal>,
+    address: IpAddr,
+) -> Result<Vec<Row>, String> {
+    let row = |role: Option<String>, database: Option<String>| Row {
+        file: facts.file.clone(),
+        subject: facts.subject.clone(),
+        role,
+        database,
+        admitted: false,
+        rule: None,
+        map: None,
+        reason: None,
+    };
+    let identity = match verdict {
+        Ok(identity) => identity,
+        Err(refusal) => return Ok(vec![Row { reason: Some(refusal.cause.reason().code()), ..row(None, None) }]),
+    };
+    let mut rows = Vec::new();
+    for role in roles(court, identity) {
+        for (database, replication) in databases(court) {
+            let case = Case { file, user: &role, database: &database, address, replication };
+            let outcome = court.explain(&case, facts.clone(), verdict)?.outcome;
+            let shown = if replication { "[replication]".to_owned() } else { database };
+            rows.push(Row {
+                admitted: outcome.admitted,
+                rule: outcome.rule,
+                map: outcome.map,
+                reason: outcome.reason,
+                ..row(Some(outcome.role.unwrap_or_else(|| role.clone())), Some(shown))
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// The roles that the certificate, a rule or a map names.
+fn roles(court: &Court, identity: &ClientIdentity) -> BTreeSet<String> {
+    let policy = court.policy();
+    let own = ClientName::ALL.into_iter().filter_map(|kind| identity.name(kind).ok()).map(str::to_owned);
+    let ruled = policy.rules().iter().flat_map(|rule| &rule.users).filter_map(|pattern| match pattern {
+        UserPattern::Name(role) => Some(role.to_string()),
+        UserPattern::All | UserPattern::Group(_) => None,
+    });
+    let mapped = policy.maps().lines().iter().filter_map(|line| match &line.pg_user {
+        PgUser::Name(role) => Some(role.to_string()),
+        PgUser::All | PgUser::Group(_) => None,
+    });
+    own.chain(ruled).chain(mapped).collect()
+}
+
+/// The databases that a rule names, and physical replication where one does.
+fn databases(court: &Court) -> BTreeSet<(String, bool)> {
+    let patterns = court.policy().rules().iter().flat_map(|rule| &rule.databases);
+    let named = patterns.filter_map(|pattern| match pattern {
+        DatabasePattern::Name(name) => Some((name.to_string(), false)),
+        DatabasePattern::Replication => Some((ANY_DATABASE.to_owned(), true)),
+        DatabasePattern::All | DatabasePattern::SameUser | DatabasePattern::SameRole => None,
+    });
+    named.chain([(ANY_DATABASE.to_owned(), false)]).collect()
+}
+
+/// Those who come in, and below them the certificates that nobody comes in with.
+pub(super) fn text(rows: &[Row]) -> String {
+    let cells = |row: &Row| {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        vec![row.subject.clone(), or_dash(&row.role), or_dash(&row.database), or_dash(&row.rule), or_dash(&row.map), row.file.clone()]
+    };
+    let header = ["CERTIFICATE", "ROLE", "DATABASE", "RULE", "MAP", "FILE"].map(|title| (title, Align::Left));
+    let admitted: BTreeSet<&str> = rows.iter().filter(|row| row.admitted).map(|row| row.file.as_str()).collect();
+    let mut shown = table(&header, rows.iter().filter(|row| row.admitted).map(cells).collect()) + "\n";
+    let mut told = BTreeSet::new();
+    for row in rows.iter().filter(|row| !admitted.contains(row.file.as_str())) {
+        if told.insert(&row.file) {
+            let reasons: BTreeSet<&str> = rows.iter().filter(|other| other.file == row.file).filter_map(|other| other.reason).collect();
+            let reasons: Vec<&str> = reasons.into_iter().collect();
+            shown.push_str(&format!("nowhere: {} ({}): {}\n", row.subject, row.file, reasons.join(", ")));
+        }
+    }
+    shown
+}
