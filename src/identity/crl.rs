@@ -7,6 +7,8 @@
 //! x509-parser reads the entries, one at a time. Its own type for a whole CRL keeps all of them at once, and a million entries with
 //! a reason (46 MB of DER) take 525 MB while they are read; so they take 80 MB, with the copy of what is signed.
 
+mod portrait;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +23,8 @@ use super::certificate::{Certificate, Signed, serial};
 use super::der::{Element, Malformed, Reader, only, tag, whole};
 use super::extensions::each_once;
 use super::name::Name;
+
+pub use portrait::{CrlPortrait, Listed};
 
 /// A list of revoked certificates.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ mod extensions;
 mod name;
 mod portrait;
 mod public_key;
+mod request;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -26,11 +27,12 @@ use clientname::AlternativeNames;
 pub(crate) use certificate::Signed;
 pub use certificate::{Certificate, CertificateError, Version};
 pub use clientname::{ClientName, UnusableName};
-pub use crl::{Crl, CrlError, Scope};
+pub use crl::{Crl, CrlError, CrlPortrait, Listed, Scope};
 pub use extensions::{BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage};
 pub use name::{CommonName, Name, NameFault};
-pub use portrait::{AlternativeName, Portrait};
+pub use portrait::{AlternativeName, Portrait, key_words};
 pub use public_key::PublicKey;
+pub use request::Request;
 
 /// A client's certificate with what vouches for it, from the leaf to a configured trust anchor.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use super::certificate::Certificate;
 use super::der::{Malformed, Reader, tag, whole};
 use super::extensions::each_once;
 use super::name::{Name, dotted};
+use super::public_key::PublicKey;
 
 /// What a certificate's extensions say, in words. Empty for v1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,18 +59,7 @@ impl Certificate {
 
     /// The public key's algorithm and curve or size in words, such as `ECDSA P-256` and `RSA 2048 bits`.
     pub fn key_words(&self) -> String {
-        let Some(key) = self.key() else { return "unreadable".to_owned() };
-        let mut fields = Reader::new(key.algorithm());
-        let Some(algorithm) = next_oid(&mut fields) else { return "unreadable".to_owned() };
-        match word(KEY_ALGORITHMS, algorithm) {
-            Some("RSA") => key.rsa_bits().map_or_else(|| "RSA".to_owned(), |bits| format!("RSA {bits} bits")),
-            Some("ECDSA") => {
-                let curve = next_oid(&mut fields).map_or_else(|| "with a curve of its own".to_owned(), |curve| named(CURVES, curve));
-                format!("ECDSA {curve}")
-            }
-            Some(other) => other.to_owned(),
-            None => dotted(algorithm),
-        }
+        key_words(self.public_key())
     }
 
     /// The algorithm of the signature on it in words, as OpenSSL names it.
@@ -116,7 +106,7 @@ impl Portrait {
 }
 
 impl AlternativeName {
-    fn of(name: &GeneralName<'_>) -> Self {
+    pub(super) fn of(name: &GeneralName<'_>) -> Self {
         let text = |text: &[u8]| text.escape_ascii().to_string();
         match name {
             GeneralName::RFC822Name(name) => Self::Email(text(name.as_bytes())),
@@ -135,6 +125,22 @@ impl AlternativeName {
                 Self::Other
             }
         }
+    }
+}
+
+/// The algorithm and the curve or size of the key in a SubjectPublicKeyInfo, in words.
+pub fn key_words(public_key: &[u8]) -> String {
+    let Ok(key) = PublicKey::parse(public_key) else { return "unreadable".to_owned() };
+    let mut fields = Reader::new(key.algorithm());
+    let Some(algorithm) = next_oid(&mut fields) else { return "unreadable".to_owned() };
+    match word(KEY_ALGORITHMS, algorithm) {
+        Some("RSA") => key.rsa_bits().map_or_else(|| "RSA".to_owned(), |bits| format!("RSA {bits} bits")),
+        Some("ECDSA") => {
+            let curve = next_oid(&mut fields).map_or_else(|| "with a curve of its own".to_owned(), |curve| named(CURVES, curve));
+            format!("ECDSA {curve}")
+        }
+        Some(other) => other.to_owned(),
+        None => dotted(algorithm),
     }
 }
 

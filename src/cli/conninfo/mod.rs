@@ -138,7 +138,11 @@ pub(super) fn pk8_command(connection: &Connection) -> String {
 pub(super) fn first_certificate(file: &Path) -> Option<Certificate> {
     show::read(file).ok()?.into_iter().find_map(|block| match block {
         show::Block::Certificate(Ok(certificate)) => Some(*certificate),
-        show::Block::Certificate(Err(_)) | show::Block::Crl(_) | show::Block::Key { .. } | show::Block::Other(_) => None,
+        show::Block::Certificate(Err(_))
+        | show::Block::Crl(_)
+        | show::Block::Request(_)
+        | show::Block::Key { .. }
+        | show::Block::Other(_) => None,
     })
 }
 

@@ -80,7 +80,7 @@ fn is_key_of(key: &Path, certificate: &Certificate) -> bool {
     });
     let holds = |block: &show::Block| match block {
         show::Block::Key { public_key, .. } => public_key.as_deref() == Some(certificate.public_key()),
-        show::Block::Certificate(_) | show::Block::Crl(_) | show::Block::Other(_) => false,
+        show::Block::Certificate(_) | show::Block::Crl(_) | show::Block::Request(_) | show::Block::Other(_) => false,
     };
     safe && show::read(key).is_ok_and(|blocks| blocks.iter().any(holds))
 }

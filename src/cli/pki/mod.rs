@@ -231,7 +231,9 @@ fn show(file: &Path, now: i64) -> Exit {
     match show::read(file) {
         Ok(blocks) => {
             print!("{}", show::render(&blocks, &Logins, now));
-            let unusable = |block: &show::Block| matches!(block, show::Block::Certificate(Err(_)) | show::Block::Crl(Err(_)));
+            let unusable = |block: &show::Block| {
+                matches!(block, show::Block::Certificate(Err(_)) | show::Block::Crl(Err(_)) | show::Block::Request(Err(_)))
+            };
             if blocks.iter().any(unusable) { Exit::Failed } else { Exit::Done }
         }
         Err(error) => {

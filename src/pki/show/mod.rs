@@ -1,4 +1,4 @@
-//! A look into a PEM file: what each block is, and what Postern will make of its certificates.
+//! A look into a file of PEM or DER: what each block is, and what Postern will make of its certificates.
 //!
 //! It only reads, never waits for anybody, and shows no secret. Whether a certificate is signed and would pass a login is asked
 //! of a [`Verifier`], so that there is one set of rules.
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rcgen::{KeyPair, PublicKeyData};
 
-use crate::identity::{Certificate, CertificateError, Crl, CrlError};
+use crate::identity::{Certificate, CertificateError, Crl, CrlError, Request};
 
 pub use render::render;
 
@@ -32,6 +32,8 @@ pub enum Block {
     Certificate(Result<Box<Certificate>, CertificateError>),
     /// X509 CRL.
     Crl(Result<Box<Crl>, CrlError>),
+    /// CERTIFICATE REQUEST.
+    Request(Result<Box<Request>, &'static str>),
     /// A private key: its label, and its public half if it can be read.
     Key {
         /// The block's label.
@@ -56,7 +58,7 @@ pub enum ShowError {
     Nothing,
 }
 
-/// Reads every block of a file, in its order; at least one. A certificate in DER counts as a block too.
+/// Reads every block of a file, in its order; at least one. A certificate, a CRL, a request or a key in DER counts as a block too.
 ///
 /// # Errors
 /// The file cannot be read, or is not PEM.
@@ -72,19 +74,34 @@ pub fn read(path: &Path) -> Result<Vec<Block>, ShowError> {
 /// The blocks in `bytes`.
 fn blocks(bytes: &[u8]) -> Result<Vec<Block>, ShowError> {
     if bytes.first() == Some(&DER_SEQUENCE) {
-        let certificate = Certificate::parse(bytes).map_err(|_| ShowError::Nothing)?;
-        return Ok(vec![Block::Certificate(Ok(Box::new(certificate)))]);
+        return der(bytes).map(|block| vec![block]).ok_or(ShowError::Nothing);
     }
     let blocks: Vec<_> = pem::parse_many(bytes).map_err(ShowError::BrokenPem)?.iter().map(block).collect();
     if blocks.is_empty() { Err(ShowError::Nothing) } else { Ok(blocks) }
+}
+
+/// What `bytes` are, if anything that is known here.
+fn der(bytes: &[u8]) -> Option<Block> {
+    if let Ok(certificate) = Certificate::parse(bytes) {
+        return Some(Block::Certificate(Ok(Box::new(certificate))));
+    }
+    if let Ok(crl) = Crl::parse(bytes) {
+        return Some(Block::Crl(Ok(Box::new(crl))));
+    }
+    if let Ok(request) = Request::parse(bytes) {
+        return Some(Block::Request(Ok(Box::new(request))));
+    }
+    let key = KeyPair::try_from(bytes).ok()?;
+    Some(Block::Key { label: "DER".to_owned(), public_key: Some(key.subject_public_key_info()) })
 }
 
 fn block(pem: &pem::Pem) -> Block {
     match pem.tag() {
         "CERTIFICATE" => Block::Certificate(Certificate::parse(pem.contents()).map(Box::new)),
         "X509 CRL" => Block::Crl(Crl::parse(pem.contents()).map(Box::new)),
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Block::Request(Request::parse(pem.contents()).map(Box::new)),
         label if label.ends_with("PRIVATE KEY") => {
-            let readable = (label == "PRIVATE KEY").then(|| KeyPair::try_from(pem.contents()).ok()).flatten();
+            let readable = if label == "ENCRYPTED PRIVATE KEY" { None } else { KeyPair::try_from(pem.contents()).ok() };
             Block::Key { label: label.to_owned(), public_key: readable.map(|key| key.subject_public_key_info()) }
         }
         label => Block::Other(label.chars().filter(|character| character.is_ascii_graphic() || *character == ' ').take(40).collect()),
@@ -99,7 +116,7 @@ impl std::fmt::Display for ShowError {
             Self::BrokenPem(error) => write!(f, "it is not whole PEM ({error}): perhaps it was copied in part, write it again"),
             Self::Nothing => write!(
                 f,
-                "found no PEM block, expected certificates in PEM or one in DER; for PKCS#12 try `openssl pkcs12 -nokeys -in` and \
+                "found no PEM block and nothing in DER that is known here, expected certificates, keys, requests or CRLs; for PKCS#12 try `openssl pkcs12 -nokeys -in` and \
                  its path, for PKCS#7 `openssl pkcs7 -print_certs -in`"
             ),
         }

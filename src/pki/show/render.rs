@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::identity::{AlternativeName, Certificate, Crl, Portrait, Version};
+use crate::crypto::Sha256;
+use crate::identity::{AlternativeName, Certificate, Crl, NameFault, Portrait, Request, Version, key_words};
 use crate::types::MAX_NAME_LENGTH;
 
 use super::super::date;
@@ -11,6 +12,7 @@ use super::{Block, Verifier};
 /// All blocks of a file as text, judged at `now`, in seconds since 1970.
 pub fn render(blocks: &[Block], verifier: &dyn Verifier, now: i64) -> String {
     let certificates: Vec<_> = blocks.iter().filter_map(readable).collect();
+    let lists: Vec<_> = blocks.iter().filter_map(list).collect();
     let mut out = String::new();
     let mut number = 0usize;
     for block in blocks {
@@ -22,11 +24,16 @@ pub fn render(blocks: &[Block], verifier: &dyn Verifier, now: i64) -> String {
                 number = number.saturating_add(1);
                 line(&mut out, format_args!("certificate {number}"));
                 match read {
-                    Ok(certificate) => Sheet { certificate, others: &certificates, verifier, now }.write(&mut out),
+                    Ok(certificate) => Sheet { certificate, others: &certificates, lists: &lists, verifier, now }.write(&mut out),
                     Err(error) => fact(&mut out, "cannot be used", &error.to_string()),
                 }
             }
             Block::Crl(Ok(crl)) => write_crl(&mut out, crl, now),
+            Block::Request(Ok(request)) => write_request(&mut out, request),
+            Block::Request(Err(error)) => {
+                line(&mut out, format_args!("certificate signing request"));
+                fact(&mut out, "cannot be used", error);
+            }
             Block::Crl(Err(error)) => {
                 line(&mut out, format_args!("certificate revocation list"));
                 fact(&mut out, "cannot be used", &error.to_string());
@@ -40,6 +47,10 @@ pub fn render(blocks: &[Block], verifier: &dyn Verifier, now: i64) -> String {
                     (None, None) => "it is not shown; whose it is cannot be told here".to_owned(),
                 };
                 fact(&mut out, "secret", &whose);
+                if let Some(public_key) = public_key {
+                    fact(&mut out, "key", &key_words(public_key));
+                    fact(&mut out, "key sha256", &Sha256::of(public_key).to_string());
+                }
             }
             Block::Other(label) => line(&mut out, format_args!("a block \"{label}\", which Postern does not read")),
         }
@@ -51,6 +62,7 @@ pub fn render(blocks: &[Block], verifier: &dyn Verifier, now: i64) -> String {
 struct Sheet<'a> {
     certificate: &'a Certificate,
     others: &'a [&'a Certificate],
+    lists: &'a [&'a Crl],
     verifier: &'a dyn Verifier,
     now: i64,
 }
@@ -75,7 +87,11 @@ impl Sheet<'_> {
         fact(out, "key", &certificate.key_words());
         fact(out, "signature", &certificate.signature_words());
         fact(out, "sha256", &certificate.sha256().to_string());
+        fact(out, "key sha256", &Sha256::of(certificate.public_key()).to_string());
         fact(out, "chain", &self.chain());
+        if self.lists.iter().any(|list| list.issuer() == certificate.issuer() && list.lists(certificate.serial())) {
+            fact(out, "revoked", "a CRL of its issuer in this file lists it: with that as tls.ssl_crl_file it is refused");
+        }
         if self.may_be_authority() {
             fact(out, "as a CA", &self.as_authority());
         } else {
@@ -133,7 +149,13 @@ impl Sheet<'_> {
             return "it may issue, but not for clients: its extendedKeyUsage lacks clientAuth".to_owned();
         }
         let revokes = if extensions.key_usage.is_some_and(|usage| !usage.crl_sign) { "; it may not sign CRLs" } else { "" };
-        format!("it may issue client certificates for tls.ssl_ca_file; it cannot log in itself{revokes}")
+        let length = match extensions.basic_constraints.and_then(|constraints| constraints.path_length) {
+            Some(0) => ", and no further CA",
+            Some(_) | None => ", and further CAs",
+        };
+        format!(
+            "it may issue client certificates for tls.ssl_ca_file{length}; it cannot log in itself, although PostgreSQL would let it{revokes}"
+        )
     }
 
     fn as_client(&self, out: &mut String) {
@@ -154,6 +176,9 @@ impl Sheet<'_> {
             _ => format!("refused: {}", faults.join("; ")),
         };
         fact(out, "as a client", &verdict);
+        if let Some(difference) = name.as_ref().err().and_then(in_postgresql) {
+            fact(out, "PostgreSQL", difference);
+        }
         if self.certificate.version() == Version::V1 {
             fact(out, "note", "X.509 v1 is judged as OpenSSL does, unless tls.x509_v1 is refuse; the issuer must be a trust anchor itself");
         }
@@ -209,14 +234,48 @@ fn alternative_name(name: &AlternativeName) -> String {
 fn write_crl(out: &mut String, crl: &Crl, now: i64) {
     line(out, format_args!("certificate revocation list"));
     fact(out, "issuer", &or_nothing(crl.issuer().rfc2253()));
-    fact(out, "lists", &format!("{} certificates", crl.len()));
+    let portrait = crl.portrait(SHOWN_ENTRIES).unwrap_or_default();
+    if let Some(number) = portrait.number {
+        fact(out, "number", &number);
+    }
     let until = match crl.next_update() {
         Some(next) => format!("{} to {}, {}", date(crl.this_update()), date(next), remaining(crl.this_update(), next, now)),
         None => format!("from {} on; it does not say when the next one comes", date(crl.this_update())),
     };
     fact(out, "valid", &until);
+    fact(out, "lists", &if crl.len() == 1 { "1 certificate".to_owned() } else { format!("{} certificates", crl.len()) });
+    let shown = portrait.first.len();
+    for entry in portrait.first {
+        let reason = entry.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        fact(out, "", &format!("{} revoked {}{reason}", entry.serial, date(entry.time)));
+    }
+    if crl.len() > shown {
+        fact(out, "", "and others");
+    }
     if crl.next_update().is_some_and(|next| next <= now) {
         fact(out, "as a CRL", "every client of this CA is refused until there is a new one");
+    }
+}
+
+fn write_request(out: &mut String, request: &Request) {
+    line(out, format_args!("certificate signing request"));
+    fact(out, "subject", &or_nothing(request.subject().rfc2253()));
+    if !request.alternative_names().is_empty() {
+        let names: Vec<_> = request.alternative_names().iter().map(alternative_name).collect();
+        fact(out, "names", &names.join(", "));
+    }
+    fact(out, "key", &key_words(request.public_key()));
+    fact(out, "key sha256", &Sha256::of(request.public_key()).to_string());
+    fact(out, "note", "it is a wish and lets nobody in: a CA must sign it first");
+}
+
+/// Where PostgreSQL is less strict with a name than Postern.
+fn in_postgresql(fault: &NameFault) -> Option<&'static str> {
+    match fault {
+        NameFault::Ambiguous => Some("it would take the first CN; map it by another name, or issue a certificate with one"),
+        NameFault::Encoding(_) => Some("it would compare the CN's bytes as they are; issue one with a UTF8String"),
+        NameFault::Control => Some("it would compare the CN's bytes as they are, unless one is a NUL"),
+        NameFault::Missing | NameFault::Empty => None,
     }
 }
 
@@ -236,7 +295,14 @@ fn or_nothing(name: String) -> String {
 fn readable(block: &Block) -> Option<&Certificate> {
     match block {
         Block::Certificate(Ok(certificate)) => Some(certificate),
-        Block::Certificate(Err(_)) | Block::Crl(_) | Block::Key { .. } | Block::Other(_) => None,
+        Block::Certificate(Err(_)) | Block::Crl(_) | Block::Request(_) | Block::Key { .. } | Block::Other(_) => None,
+    }
+}
+
+fn list(block: &Block) -> Option<&Crl> {
+    match block {
+        Block::Crl(Ok(crl)) => Some(crl),
+        Block::Crl(Err(_)) | Block::Certificate(_) | Block::Request(_) | Block::Key { .. } | Block::Other(_) => None,
     }
 }
 
@@ -248,3 +314,6 @@ fn fact(out: &mut String, name: &str, value: &str) {
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = writeln!(out, "{text}");
 }
+
+/// As many of a CRL's certificates as a person reads.
+const SHOWN_ENTRIES: usize = 20;

@@ -135,3 +135,54 @@ fn a_certificate_in_der_is_read_too() {
     let ca = Maker::new("client-ca");
     assert!(matches!(blocks(&ca.root()).unwrap().as_slice(), [Block::Certificate(Ok(_))]));
 }
+
+#[test]
+fn whatever_is_der_is_told_apart() {
+    let ca = Maker::new("client-ca");
+    let key = key();
+    let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "alice");
+    let request = params.serialize_request(&key).unwrap();
+    let text = render(&blocks(request.der()).unwrap(), &Double { signatures: None }, NOW);
+    has(&text, "certificate signing request\n  subject      CN=");
+    has(&text, "  names        DNS a.example\n  key          ECDSA P-256\n");
+    has(&text, "it is a wish and lets nobody in");
+    has(&render(&blocks(&key.serialize_der()).unwrap(), &Double { signatures: None }, NOW), "private key (DER)\n");
+    has(
+        &shown(&[("CERTIFICATE REQUEST", ca.root())]),
+        "certificate signing request\n  cannot be used it is not a certificate signing request\n",
+    );
+}
+
+#[test]
+fn a_revocation_list_is_shown_with_its_number_and_whom_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = crate::pki::Folder::new(dir.path());
+    crate::pki::init(&folder, &crate::pki::Founding::default(), NOW).unwrap();
+    let alice = crate::pki::ClientName::parse("alice").unwrap();
+    let issued = crate::pki::issue_client(&folder, &alice, &[], crate::pki::Order::default(), NOW).unwrap();
+    crate::pki::revoke(&folder, &crate::pki::Revokee::Name(alice), crate::pki::Reason::KeyCompromise, NOW).unwrap();
+    crate::pki::write_crls(&folder, None, NOW).unwrap();
+    let both = [std::fs::read(issued.certificate).unwrap(), std::fs::read(folder.crl(crate::pki::Purpose::Client)).unwrap()].concat();
+    let text = render(&blocks(&both).unwrap(), &Double { signatures: Some(true) }, NOW);
+    has(&text, "  revoked      a CRL of its issuer in this file lists it");
+    has(&text, "certificate revocation list\n  issuer       CN=client-ca\n  number       2\n");
+    has(&text, "  lists        1 certificate\n");
+    has(&text, " (keyCompromise)\n");
+}
+
+#[test]
+fn keys_of_older_forms_are_told_by_their_certificate() {
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let text = shown(&[("PRIVATE KEY", key.serialize_der())]);
+    has(&text, "  key          RSA 2048 bits\n  key sha256   ");
+    // PKCS #1 is what PKCS #8 wraps: the OCTET STRING behind 22 octets and its tag and length.
+    let inner = key.serialize_der()[26..].to_vec();
+    has(&shown(&[("RSA PRIVATE KEY", inner)]), "  key          RSA 2048 bits\n");
+}
+
+#[test]
+fn where_postgresql_is_less_strict_it_is_said() {
+    let ca = Maker::new("client-ca");
+    has(&shown(&[("CERTIFICATE", ca.root())]), "it cannot log in itself, although PostgreSQL would let it");
+}
