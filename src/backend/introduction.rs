@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::identity::ClientIdentity;
+use crate::identity::{ClientIdentity, ClientName};
 use crate::types::MAX_NAME_LENGTH;
 use crate::wire::{ReplicationParameter, StartupMessage};
 
@@ -17,23 +17,35 @@ pub enum Introduction {
     None,
     /// By `application_name`: `NAME@ADDRESS APPLICATION`.
     ApplicationName,
-    /// By the settings `postern.identity`, the certificate's subject, and `postern.address`.
+    /// By the settings `postern.identity` and `postern.address`.
     Guc,
 }
 
 impl Introduction {
-    /// The parameters, in the order in which they go behind the client's own.
-    pub fn parameters(self, identity: &ClientIdentity, address: IpAddr, startup: &StartupMessage) -> Vec<(&'static str, Vec<u8>)> {
+    /// The parameters, in the order in which they go behind the client's own. `clientname` is the name that the rule compared.
+    pub fn parameters(
+        self,
+        identity: &ClientIdentity,
+        clientname: ClientName,
+        address: IpAddr,
+        startup: &StartupMessage,
+    ) -> Vec<(&'static str, Vec<u8>)> {
+        let name = |clientname| identity.name(clientname).unwrap_or(identity.subject()).as_bytes();
         match (self, startup.replication()) {
             // A standby's and a subscription's application_name is its name in synchronous_standby_names.
             (Self::None, _) | (Self::ApplicationName, ReplicationParameter::Physical | ReplicationParameter::Database) => Vec::new(),
             (Self::ApplicationName, ReplicationParameter::Off) => {
-                let name = identity.common_name().map_or(identity.subject().as_bytes(), |name| name.as_bytes());
                 let own = startup.parameters().iter().filter(|(key, _)| key.eq_ignore_ascii_case(APPLICATION_NAME.as_bytes())).last();
-                vec![(APPLICATION_NAME, application_name(name, address, own.map_or(b"", |(_, value)| value)))]
+                vec![(APPLICATION_NAME, application_name(name(clientname), address, own.map_or(b"", |(_, value)| value)))]
             }
             (Self::Guc, _) => {
-                vec![("postern.identity", identity.subject().as_bytes().to_vec()), ("postern.address", address.to_string().into_bytes())]
+                // PostgreSQL's own word for who somebody is by a certificate is the whole subject, also where the CN is compared
+                // (src/backend/libpq/auth.c, CheckCertAuth).
+                let whole = match clientname {
+                    ClientName::CommonName | ClientName::DistinguishedName => ClientName::DistinguishedName,
+                    ClientName::Uri | ClientName::Dns | ClientName::Email => clientname,
+                };
+                vec![("postern.identity", name(whole).to_vec()), ("postern.address", address.to_string().into_bytes())]
             }
         }
     }

@@ -52,6 +52,7 @@ mod tests {
             connect_timeout: Duration::from_secs(5),
             require_peer: None,
             identity: Introduction::None,
+            lookup: None,
         };
         let Some(answer) = answer else {
             drop(listener);

@@ -46,9 +46,10 @@ enum Entry {
 }
 
 impl MembershipLookup {
-    /// One that knows nothing yet.
-    pub fn new(settings: LookupSettings, backend: Arc<BackendSettings>, passfile: Option<Passfile>) -> Arc<Self> {
-        Arc::new(Self { backend, passfile, settings, known: Mutex::default(), turns: Semaphore::new(MOST_CONNECTIONS) })
+    /// One that knows nothing yet; `None` where there is no role to ask as.
+    pub fn new(backend: Arc<BackendSettings>, passfile: Option<Passfile>) -> Option<Arc<Self>> {
+        let settings = backend.lookup.clone()?;
+        Some(Arc::new(Self { backend, passfile, settings, known: Mutex::default(), turns: Semaphore::new(MOST_CONNECTIONS) }))
     }
 
     /// The roles that `role` is a member of. Within `backend.connect_timeout` there is an answer or a failure; a caller with less time

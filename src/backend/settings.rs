@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BackendTarget, Introduction};
+use super::{BackendTarget, Introduction, LookupSettings};
 
 /// Where PostgreSQL listens, how long to wait for it, and who it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct BackendSettings {
     pub require_peer: Option<u32>,
     /// How the backend learns who a client is.
     pub identity: Introduction,
+    /// As whom memberships are asked; `None` cannot ask.
+    pub lookup: Option<LookupSettings>,
 }
 
 #[cfg(test)]
@@ -36,6 +38,7 @@ impl BackendSettings {
             connect_timeout: Duration::from_secs(5),
             require_peer: None,
             identity: Introduction::None,
+            lookup: None,
         }
     }
 }

@@ -15,11 +15,12 @@ use super::values::{
     LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, pause, peer, port, rate_or_none,
     text,
 };
-use crate::backend::{BackendSettings, BackendTarget, Introduction};
+use crate::backend::{BackendSettings, BackendTarget, Introduction, LookupSettings};
 use crate::limits::SessionLimits;
 use crate::observe::{AuditDestination, AuditSettings, LogFormat, LogLevel, LogSettings, ObserveSettings, OnFailure};
 use crate::policy::Policy;
 use crate::tls::{TlsSettings, X509V1};
+use crate::types::RoleName;
 
 /// The settings, if the file has no fault; relative paths start at `folder`.
 pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Option<Settings> {
@@ -115,12 +116,15 @@ fn backend(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<
     let introductions =
         choice(&[("none", Introduction::None), ("application_name", Introduction::ApplicationName), ("guc", Introduction::Guc)]);
     let identity = section.optional("identity", Introduction::None, introductions, faults);
+    let lookup_role = section.optional("lookup_role", None, nullable(role), faults);
+    let lookup_ttl = section.optional("lookup_ttl", Some(LOOKUP), duration_or_never(LONGEST_LOOKUP), faults);
     if let (Some((_, BackendTarget::Loopback(_))), Some(Some(_))) = (&host, require_peer) {
         let wrong = Wrong::new("null beside a TCP host", "use the Unix socket's directory as host, or remove it");
         section.fault("require_peer", wrong.which("which only a Unix socket can tell"), faults);
         return None;
     }
     let (host, target) = host?;
+    let (lookup_role, lookup_ttl) = (lookup_role?, lookup_ttl?.unwrap_or_default());
     Some(BackendSettings {
         target,
         host,
@@ -129,7 +133,13 @@ fn backend(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<
         connect_timeout: connect_timeout?,
         require_peer: require_peer?,
         identity: identity?,
+        lookup: lookup_role.map(|role| LookupSettings { role, ttl: lookup_ttl }),
     })
+}
+
+fn role(node: &Node) -> Read<RoleName> {
+    let wrong = || Wrong::new("a role's name or null", "write a name of 1 to 63 bytes without NUL");
+    RoleName::exact(text(node, wrong)?.as_bytes()).ok_or_else(wrong)
 }
 
 fn host(node: &Node, port: u16) -> Read<(String, BackendTarget)> {
@@ -184,6 +194,7 @@ fn log(section: &Section<'_>, faults: &mut Faults) -> Option<LogSettings> {
 
 const POSTGRESQL_PORT: u16 = 5432;
 const CONNECT: Duration = Duration::from_secs(5);
+const LOOKUP: Duration = Duration::from_secs(10);
 const HANDSHAKES: usize = 2000;
 const FAILURES: u32 = 50;
 const CONNECTIONS: usize = 1000;
@@ -196,6 +207,9 @@ const LONGEST_LOGIN: Duration = Duration::from_secs(600);
 
 /// Whoever waits longer for the last session does so on purpose: a day.
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(24 * 3600);
+
+/// A membership that was revoked an hour ago and still lets in is nothing that anybody wants.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(3600);
 
 /// A connect is a part of the login.
 const LONGEST_CONNECT: Duration = LONGEST_LOGIN;

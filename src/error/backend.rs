@@ -131,7 +131,7 @@ impl fmt::Display for BackendFailure {
 
 /// What an Authentication message with this code asks for
 /// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
-fn authentication_name(code: u32) -> &'static str {
+pub(super) fn authentication_name(code: u32) -> &'static str {
     match code {
         2 => "Kerberos V5 authentication",
         3 => "a cleartext password (method password, ldap, radius or pam)",

@@ -2,12 +2,14 @@
 
 mod backend;
 mod limit;
+mod password;
 mod reason;
 mod session;
 mod tls;
 
 pub use backend::BackendFailure;
 pub use limit::Limit;
+pub use password::PasswordFault;
 pub use reason::{Blame, EndReason, Reason};
 pub use session::SessionError;
 pub use tls::TlsFailure;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{BackendFailure, Limit, Reason, TlsFailure};
+use super::{BackendFailure, Limit, PasswordFault, Reason, TlsFailure};
 use crate::policy::{Cause, Denial, Method, Replication, Request};
 use crate::types::RoleName;
 use crate::wire::{ErrorResponse, ProtocolVersion, SqlState, StartupError};
@@ -30,6 +30,8 @@ pub enum SessionError {
     Limit(Limit, RoleName),
     /// The rules say no.
     Denied(Denial, Box<Request>),
+    /// The password exchange between backend and client is at fault; the role.
+    Password(PasswordFault, RoleName),
     /// The backend could not be asked.
     Backend(BackendFailure),
     /// The backend said no; the client has its words.
@@ -61,6 +63,7 @@ impl SessionError {
             Self::SubjectHasNul(_) => Reason::Identity,
             Self::Shed | Self::Limit(..) => Reason::Limit,
             Self::Denied(denial, _) => denial_reason(denial.cause()),
+            Self::Password(fault, _) => fault.reason(),
             Self::Backend(failure) => failure.reason(),
             Self::BackendRefused { .. } => Reason::BackendRefused,
             Self::AuditUnavailable => Reason::AuditUnavailable,
@@ -68,6 +71,12 @@ impl SessionError {
             Self::ClientClosed => Reason::ClientClosed,
             Self::Internal => Reason::Internal,
         }
+    }
+
+    /// Whether it counts against the client's address: a login that fails by what the client is or does, a wrong password included.
+    pub fn is_failure_of_client(&self) -> bool {
+        let wrong_password = matches!(self, Self::BackendRefused { sqlstate, .. } if sqlstate == SqlState::INVALID_PASSWORD.code());
+        wrong_password || self.reason().is_failure_of_client()
     }
 
     /// What the client reads; `None` where PostgreSQL closes without a word, or the words have been sent.
@@ -82,6 +91,7 @@ impl SessionError {
             Self::Startup(error) => startup_response(error),
             Self::Denied(denial, request) => Some(denial_response(denial, request)),
             Self::Limit(limit, role) => Some(limit.response(role)),
+            Self::Password(fault, role) => fault.response(role),
             Self::Backend(failure) => Some(not_accepting(failure.client_detail())),
             Self::Draining => Some(not_accepting("The server is shutting down.")),
             Self::AuditUnavailable => {
@@ -115,11 +125,13 @@ impl fmt::Display for SessionError {
             Self::Shed => write!(f, "limits.max_handshakes connections were waiting to log in, and this one for the longest time"),
             Self::Limit(limit, role) => write!(f, "{limit} is reached for role {role}"),
             Self::Denied(denial, request) => fmt_denial(denial, request, f),
+            Self::Password(fault, _) => fault.fmt(f),
             Self::Backend(failure) => failure.fmt(f),
             Self::BackendRefused { sqlstate, message } => {
                 write!(f, "the backend refused: {sqlstate} {}", String::from_utf8_lossy(message))?;
-                // The other way round it is about the client's certificate; here it is about Postern at PostgreSQL's own door.
-                if sqlstate.starts_with("28") {
+                // The other way round it is about the client's certificate; here it is about Postern at PostgreSQL's own door, or about
+                // the password that a rule asks for beside the certificate.
+                if sqlstate.starts_with("28") && sqlstate != SqlState::INVALID_PASSWORD.code() {
                     write!(f, "; the local lines of PostgreSQL's own pg_hba.conf must let the OS user of Postern log in as this role")?;
                 }
                 Ok(())

@@ -126,6 +126,10 @@ impl Policy {
             match outcome {
                 RuleMatch::Differs(_) => {}
                 RuleMatch::Matches => return self.apply(rule, identity, request, surroundings, witness),
+                // Whatever it is, who has no certificate is not let in: the backend is not asked about such.
+                RuleMatch::Unknown(_, Unknown::Memberships) if identity.is_none() => {
+                    return Err(Denial::new(Cause::NoCertificate, Some(rule)));
+                }
                 RuleMatch::Unknown(_, what) => return Err(Denial::new(surroundings.cause(what), Some(rule))),
             }
         }

@@ -174,10 +174,12 @@ fn only_a_request_that_hinges_on_it_needs_memberships_or_interfaces() {
     let group = rule(vec![named("app")], vec![UserPattern::Group(role("staff"))], "10.0.0.0/8", Method::Cert);
     let own = Rule { address: AddressPattern::SameNet, ..rule(vec![named("own")], vec![UserPattern::All], "all", Method::Cert) };
     let policy = Policy::new(vec![group, own], IdentityMaps::default());
-    let needs = |database: &str| policy.needs(None, &request("alice", database, Replication::None), &unasked);
-    assert_eq!(needs("app"), Some(Unknown::Memberships));
-    assert_eq!(needs("own"), Some(Unknown::Interfaces));
-    assert_eq!(needs("other"), None);
+    let needs = |who: Option<&ClientIdentity>, database: &str| policy.needs(who, &request("alice", database, Replication::None), &unasked);
+    let alice = identity("alice");
+    assert_eq!(needs(Some(&alice), "app"), Some(Unknown::Memberships));
+    assert_eq!(needs(None, "app"), None, "the backend is asked about nobody who has no certificate");
+    assert_eq!(needs(Some(&alice), "own"), Some(Unknown::Interfaces));
+    assert_eq!(needs(Some(&alice), "other"), None);
 }
 
 #[test]

@@ -7,6 +7,9 @@ use crate::wire::{BackendMessage, CancelRequest, ErrorFields, FrameError};
 /// The most that the backend may say before ReadyForQuery; beside a login trigger's notices it is below 1 KiB.
 const MAX_GREETING_LENGTH: usize = 256 * 1024;
 
+/// The length of AuthenticationOk with its type.
+const AUTHENTICATION_OK: usize = 9;
+
 /// The backend's answer so far.
 #[derive(Default)]
 pub(super) struct Answer {
@@ -41,6 +44,13 @@ impl Answer {
     /// The process ID of BackendKeyData.
     pub(super) fn pid(&self) -> Option<u32> {
         self.pid
+    }
+
+    /// The client itself has given its password: what follows begins with AuthenticationOk.
+    pub(super) fn admit(&mut self, mut inbound: Vec<u8>) {
+        self.inbound = inbound.split_off(AUTHENTICATION_OK.min(inbound.len()));
+        self.outbound = inbound;
+        self.login = Login::by_client();
     }
 
     /// What is for the client, what came behind it, and what cancels the session.
@@ -116,10 +126,16 @@ impl Answer {
             false if unproven => SessionError::Backend(BackendFailure::RefusedUnproven(said())),
             true | false => {
                 self.outbound.append(&mut self.withheld);
-                self.outbound.extend_from_slice(raw);
-                SessionError::BackendRefused { sqlstate: sqlstate.to_owned(), message: message.into() }
+                self.pass_refusal(fields, raw)
             }
         }
+    }
+
+    /// The backend's refusal, for the client as it is.
+    pub(super) fn pass_refusal(&mut self, fields: ErrorFields<'_>, raw: &[u8]) -> SessionError {
+        self.outbound.extend_from_slice(raw);
+        let message = fields.field(b'M').unwrap_or_default();
+        SessionError::BackendRefused { sqlstate: fields.sqlstate().to_owned(), message: message.into() }
     }
 }
 

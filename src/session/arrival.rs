@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::registry::Sessions;
-use crate::error::{Reason, SessionError};
+use crate::error::SessionError;
 use crate::limits::{FailureBudget, GiveWay, Handshakes, SessionSlots, Turn, Waiting};
 use crate::observe::{Observers, Trail};
 use crate::snapshot::{Snapshots, Terms};
@@ -103,9 +103,9 @@ impl Arrival {
     }
 
     /// Counts a refusal against the client's address, if it is the client's doing.
-    pub(super) fn charge(&self, reason: Reason) {
+    pub(super) fn charge(&self, error: &SessionError) {
         if let Some(per_second) = self.terms.limits().max_failures_per_address
-            && reason.is_failure_of_client()
+            && error.is_failure_of_client()
         {
             self.door.house.failures.charge(self.trail.client.ip(), per_second);
         }

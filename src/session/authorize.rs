@@ -8,13 +8,13 @@ use super::login::{Connecting, Holding};
 use super::panics::guarded;
 use super::reply::{Rejected, Reply};
 use super::startup::{Encrypted, request_of};
+use super::surroundings::surroundings;
 use crate::backend;
 use crate::error::{BackendFailure, SessionError};
 use crate::identity::ClientIdentity;
 use crate::limits::{SessionPermit, Wanted};
 use crate::observe::{DecisionFacts, Event};
-use crate::os;
-use crate::policy::{Grant, Interfaces, Policy, Request, Surroundings, Unknown};
+use crate::policy::Grant;
 use crate::wire::StartupMessage;
 
 /// A connection that has said what it wants.
@@ -41,14 +41,14 @@ impl<S: Transport> Started<S> {
     }
 
     /// Asks the rules.
-    pub(super) fn authorize(self) -> Result<Authorized<S>, Rejected<S>> {
+    pub(super) async fn authorize(self) -> Result<Authorized<S>, Rejected<S>> {
         let Self { stream, peer, message, mut arrival } = self;
         let request = request_of(&message, arrival.trail.client);
-        let policy = arrival.terms.policy();
-        let decision = match guarded(|| {
-            let surroundings = surroundings(policy, peer.as_ref(), &request);
-            policy.authorize(peer, &request, &surroundings)
-        }) {
+        let decision = match surroundings(&arrival, peer.as_ref(), &request).await {
+            Ok(surroundings) => guarded(|| arrival.terms.policy().authorize(peer, &request, &surroundings)),
+            Err(error) => Err(error),
+        };
+        let decision = match decision {
             Ok(decision) => decision,
             Err(error) => return Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival)),
         };
@@ -80,8 +80,9 @@ impl<S: Transport> Authorized<S> {
         let Self { stream, identity, message, grant, permit, arrival } = self;
         let settings = arrival.terms.backend();
         let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(Instant::now()));
-        let holding = Holding { role: grant.role().clone(), clientname: grant.clientname(), bounds: grant.bounds(), permit };
-        let last = settings.identity.parameters(&identity, arrival.trail.client.ip(), &message);
+        let holding =
+            Holding { role: grant.role().clone(), clientname: grant.clientname(), method: grant.method(), bounds: grant.bounds(), permit };
+        let last = settings.identity.parameters(&identity, grant.clientname(), arrival.trail.client.ip(), &message);
         let began = Instant::now();
         let error = match timeout(patience, backend::connect(settings, &message, &last, grant)).await {
             Ok(Ok(backend)) => {
@@ -93,15 +94,6 @@ impl<S: Transport> Authorized<S> {
         };
         Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival))
     }
-}
-
-/// What the decision needs to know around the request, and no more than that.
-fn surroundings(policy: &Policy, peer: Option<&ClientIdentity>, request: &Request) -> Surroundings {
-    let mut surroundings = Surroundings::unasked();
-    if policy.needs(peer, request, &surroundings) == Some(Unknown::Interfaces) {
-        surroundings.interfaces = os::interfaces().map_or_else(|error| Interfaces::Unknown(error.to_string().into()), Interfaces::Known);
-    }
-    surroundings
 }
 
 /// What the record shows.

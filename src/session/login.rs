@@ -15,11 +15,11 @@ use super::reply::{Rejected, Reply};
 use super::startup::Encrypted;
 use super::timers::Timers;
 use crate::backend::{BackendStream, Credentials};
-use crate::error::{BackendFailure, SessionError};
+use crate::error::{BackendFailure, PasswordFault, SessionError};
 use crate::identity::{ClientIdentity, ClientName};
 use crate::limits::SessionPermit;
 use crate::observe::SessionOpening;
-use crate::policy::Bounds;
+use crate::policy::{Bounds, Method};
 use crate::types::RoleName;
 
 /// A connection whose StartupMessage is with the backend.
@@ -35,6 +35,7 @@ pub(super) struct Connecting<S> {
 pub(super) struct Holding {
     pub(super) role: RoleName,
     pub(super) clientname: ClientName,
+    pub(super) method: Method,
     pub(super) bounds: Bounds,
     pub(super) permit: SessionPermit,
 }
@@ -67,7 +68,7 @@ impl<S: Transport> Connecting<S> {
     /// long as the client is there.
     pub(super) async fn log_in(mut self) -> Result<Connected<S>, Rejected<S>> {
         let mut answer = Answer::default();
-        let outcome = self.converse(&mut answer).await;
+        let outcome = self.authenticate(&mut answer).await;
         let Self { stream, backend, identity, holding, mut arrival, .. } = self;
         arrival.trail.backend_pid = answer.pid().map(u32::cast_signed);
         let (greeting, early, cancel) = answer.into_parts();
@@ -99,26 +100,62 @@ impl<S: Transport> Connecting<S> {
         Ok(Connected { stream, backend, registration, holding, greeting, early, arrival })
     }
 
-    async fn converse(&mut self, answer: &mut Answer) -> Result<(), SessionError> {
-        while !answer.is_ready() {
-            let authenticated = answer.is_authenticated();
-            let read = self.backend.read_buf(answer.inbound());
-            let gone = poll_fn(|cx| self.stream.get_ref().0.inner().poll_gone(cx));
-            let read = tokio::select! {
-                biased;
-                read = read => read,
-                () = gone => return Err(SessionError::ClientClosed),
-                error = self.arrival.must_go() => return Err(error),
-                () = sleep_until(self.arrival.deadline()), if !authenticated => return Err(SessionError::Backend(BackendFailure::Silent)),
-            };
-            if !matches!(read, Ok(1..)) {
-                return Err(SessionError::Backend(BackendFailure::Closed));
-            }
-            let reply = answer.understand(self.credentials())?;
-            // A backend that closes instead of reading it is found out by the next read.
-            let _ = timeout_at(self.arrival.deadline(), self.backend.write_all(&reply)).await;
+    async fn authenticate(&mut self, answer: &mut Answer) -> Result<(), SessionError> {
+        match self.holding.method {
+            Method::ScramWithCertificate => self.relay_password(answer).await?,
+            Method::Cert | Method::TrustWithCertificate | Method::Reject | Method::Unsupported(_) => {}
         }
-        Ok(())
+        self.converse(answer).await
+    }
+
+    async fn converse(&mut self, answer: &mut Answer) -> Result<(), SessionError> {
+        loop {
+            let reply = answer.understand(self.credentials())?;
+            self.tell_backend(&reply).await;
+            if answer.is_ready() {
+                return Ok(());
+            }
+            let authenticated = answer.is_authenticated();
+            self.receive(answer.inbound(), authenticated).await?;
+        }
+    }
+
+    /// Waits for more of the backend's words, for as long as the client is there, and until AuthenticationOk no longer than the deadline.
+    pub(super) async fn receive(&mut self, inbound: &mut Vec<u8>, authenticated: bool) -> Result<(), SessionError> {
+        let read = self.backend.read_buf(inbound);
+        let gone = poll_fn(|cx| self.stream.get_ref().0.inner().poll_gone(cx));
+        let read = tokio::select! {
+            biased;
+            read = read => read,
+            () = gone => return Err(SessionError::ClientClosed),
+            error = self.arrival.must_go() => return Err(error),
+            () = sleep_until(self.arrival.deadline()), if !authenticated => return Err(SessionError::Backend(BackendFailure::Silent)),
+        };
+        if matches!(read, Ok(1..)) { Ok(()) } else { Err(SessionError::Backend(BackendFailure::Closed)) }
+    }
+
+    /// A backend that closes instead of reading it is found out by the next read.
+    pub(super) async fn tell_backend(&mut self, bytes: &[u8]) {
+        let _ = timeout_at(self.arrival.deadline(), self.backend.write_all(bytes)).await;
+    }
+
+    pub(super) async fn tell_client(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        let Self { stream, arrival, .. } = self;
+        let told = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        arrival.in_time(told).await?.map_err(|_| SessionError::ClientClosed)
+    }
+
+    pub(super) async fn read_exact_from_client(&mut self, buffer: &mut [u8]) -> Result<(), SessionError> {
+        let Self { stream, arrival, .. } = self;
+        arrival.in_time(stream.read_exact(buffer)).await?.map(drop).map_err(|_| SessionError::ClientClosed)
+    }
+
+    /// A password exchange that is at fault.
+    pub(super) fn password(&self, fault: PasswordFault) -> SessionError {
+        SessionError::Password(fault, self.holding.role.clone())
     }
 
     fn credentials(&self) -> Credentials<'_> {

@@ -18,12 +18,14 @@ mod leave;
 mod login;
 mod lost;
 mod panics;
+mod password;
 mod pipe;
 mod prefixed;
 mod registry;
 mod relay;
 mod reply;
 mod startup;
+mod surroundings;
 mod timers;
 
 use std::future::{Future, poll_fn};
@@ -116,6 +118,6 @@ async fn establish<S: Transport>(stream: S, acceptor: Acceptor, arrival: Box<Arr
         Opening::Session(started) => started,
         Opening::Cancel(pending) => return Ok(Outcome::Cancel(pending)),
     };
-    let connected = started.authorize()?.connect().await?.log_in().await?;
+    let connected = started.authorize().await?.connect().await?.log_in().await?;
     Ok(Outcome::Session(Box::new(connected)))
 }

@@ -47,7 +47,7 @@ impl<S: Transport> Rejected<S> {
             Reply::Clear(_) | Reply::Encrypted(_) => error.response(),
             Reply::AlertSent(_) | Reply::Gone => None,
         };
-        arrival.charge(error.reason());
+        arrival.charge(&error);
         let refusal = report(&error, response.as_ref(), arrival.trail.clone());
         arrival.door.observers.emit(&Event::ConnectionRefused(&refusal));
         let mut last_words = prelude;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::backend::{BackendSettings, Passfile};
+use crate::backend::{BackendSettings, MembershipLookup, Passfile};
 use crate::config::{CancelPlaintext, LimitSettings, LiveSettings, ShutdownSettings};
 use crate::policy::{Bounds, Policy};
 use crate::tls::{Acceptor, MaterialFault};
@@ -27,6 +27,7 @@ pub struct Terms {
     policy: Policy,
     backend: Arc<BackendSettings>,
     passfile: Option<Passfile>,
+    memberships: Option<Arc<MembershipLookup>>,
     cancel_plaintext: CancelPlaintext,
     limits: LimitSettings,
     idle_session_timeout: Option<Duration>,
@@ -61,10 +62,12 @@ impl Snapshot {
         let tls = Acceptor::load(&settings.tls).map_err(|found| faults.extend(found)).ok();
         let passfile = load_passfile(settings.backend.passfile.as_deref()).map_err(|found| faults.extend(found)).ok();
         let (Some(tls), Some(passfile)) = (tls, passfile) else { return Err(faults) };
+        let backend = Arc::new(settings.backend.clone());
         let terms = Terms {
+            memberships: MembershipLookup::new(Arc::clone(&backend), passfile.clone()),
             passfile,
             policy: settings.policy.clone(),
-            backend: Arc::new(settings.backend.clone()),
+            backend,
             cancel_plaintext: settings.cancel_plaintext,
             limits: settings.limits.clone(),
             idle_session_timeout: settings.idle_session_timeout,
@@ -104,6 +107,11 @@ impl Terms {
     /// Passwords for a backend that asks for one.
     pub fn passfile(&self) -> Option<&Passfile> {
         self.passfile.as_ref()
+    }
+
+    /// Who knows of which roles a role is a member; nobody where `backend.lookup_role` is not set.
+    pub fn memberships(&self) -> Option<&Arc<MembershipLookup>> {
+        self.memberships.as_ref()
     }
 
     /// Whether a CancelRequest may come without a certificate.

@@ -248,6 +248,12 @@ impl<'a> ErrorFields<'a> {
     }
 }
 
+/// AuthenticationSASL with one mechanism.
+pub fn authentication_sasl(mechanism: &str) -> Vec<u8> {
+    let length = u32::try_from(mechanism.len().saturating_add(10)).unwrap_or(u32::MAX).to_be_bytes();
+    [&b"R"[..], &length, &10_u32.to_be_bytes(), mechanism.as_bytes(), &[0, 0]].concat()
+}
+
 /// SASLInitialResponse: the mechanism that was chosen, and the client's first message.
 pub fn sasl_initial_response(mechanism: &str, message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();

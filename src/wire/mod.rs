@@ -14,8 +14,8 @@ mod sqlstate;
 mod startup;
 
 pub use backend::{
-    Authentication, BackendMessage, BackendScanner, ErrorFields, ErrorResponse, FrameError, TransactionStatus, sasl_initial_response,
-    sasl_response,
+    Authentication, BackendMessage, BackendScanner, ErrorFields, ErrorResponse, FrameError, TransactionStatus, authentication_sasl,
+    sasl_initial_response, sasl_response,
 };
 pub use cancel::{CancelKey, CancelRequest};
 pub use frontend::FrontendScanner;

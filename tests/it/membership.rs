@@ -24,9 +24,10 @@ fn groups_of(postgres: &Postgres, passfile: Option<&str>, name: &[u8]) -> Result
         connect_timeout: Duration::from_secs(20),
         require_peer: None,
         identity: Introduction::None,
+        lookup: Some(LookupSettings { role: role(b"postern"), ttl: Duration::ZERO }),
     };
     let passfile = passfile.map(|lines| Passfile::parse(lines.as_bytes()).unwrap());
-    let lookup = MembershipLookup::new(LookupSettings { role: role(b"postern"), ttl: Duration::ZERO }, Arc::new(backend), passfile);
+    let lookup = MembershipLookup::new(Arc::new(backend), passfile).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(lookup.groups_of(&role(name)));
     answer.map(|groups| groups.iter().map(|name| name.as_bytes().to_vec()).collect()).map_err(|failure| failure.to_string())

@@ -36,9 +36,9 @@ impl Stage {
             connect_timeout: Duration::from_secs(5),
             require_peer: None,
             identity: Introduction::None,
+            lookup: Some(LookupSettings { role: role("postern"), ttl }),
         };
-        let settings = LookupSettings { role: role("postern"), ttl };
-        Self { lookup: MembershipLookup::new(settings, Arc::new(backend), None), connections, gate, _dir: dir }
+        Self { lookup: MembershipLookup::new(Arc::new(backend), None).unwrap(), connections, gate, _dir: dir }
     }
 
     fn asked(&self) -> usize {
