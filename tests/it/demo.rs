@@ -26,9 +26,17 @@ fn the_demo_goes_as_it_should_twice_and_leaves_nothing_behind() {
             assert!(told.contains(line), "no {line:?} in:\n{told}");
         }
         assert_eq!(told.matches("\n  ok  ").count(), 15, "{told}");
+        assert!(told.contains(readmes_table()), "the README shows another table than:\n{told}");
         assert!(!told.contains("NOT AS EXPECTED"), "{told}");
         assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing is left in the temporary folder");
     }
+}
+
+/// What the README says that the demo prints.
+fn readmes_table() -> &'static str {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```\n");
+    blocks.into_iter().find(|block| block.starts_with("      who ")).expect("the README shows the demo's table")
 }
 
 #[test]
