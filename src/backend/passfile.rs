@@ -81,9 +81,9 @@ impl Passfile {
     /// Reads a password file. As libpq, which ignores one that others may read; here it is a fault, and nothing is ignored.
     ///
     /// # Errors
-    /// What was found, expected, and what to do, for each fault.
+    /// What was found, expected, and what to do, for each fault; the file's name is for the caller to put before it.
     pub fn load(file: &Path) -> Result<Self, Vec<String>> {
-        let fault = |what: String| vec![format!("{}: {what}", file.display())];
+        let fault = |what: String| vec![what];
         let unreadable = |error| fault(format!("found no file that can be read ({error}), expected a password file; create it, mode 0600"));
         let opened = os::open_at_once(file).map_err(unreadable)?;
         let metadata = opened.metadata().map_err(unreadable)?;
@@ -103,7 +103,7 @@ impl Passfile {
             return Err(fault("found more than 1 MiB, expected a password file; name the right file".into()));
         }
         Self::parse(&text).map_err(|faults| {
-            let line = |PassfileFault { line, what }: &PassfileFault| format!("{}:{line}: {what}", file.display());
+            let line = |PassfileFault { line, what }: &PassfileFault| format!("line {line}: {what}");
             faults.iter().map(line).collect()
         })
     }

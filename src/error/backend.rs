@@ -95,7 +95,8 @@ impl fmt::Display for BackendFailure {
             }
             Self::AsksForPassword(10) => write!(
                 f,
-                "the backend asks for a SCRAM password and backend.passfile has none for this role; add a line to it, or give Postern's \
+                "the backend asks for a SCRAM password and backend.passfile has none for this role here: add a line \
+                 hostname:port:database:username:password, with backend.host and backend.port as they are written or *, or give Postern's \
                  line in the backend's pg_hba.conf the method peer"
             ),
             Self::AsksForPassword(code) => write!(

@@ -179,7 +179,11 @@ fn a_password_that_the_backend_does_not_take_is_named_to_the_operator() {
 #[test]
 fn a_role_without_a_line_in_the_password_file_is_refused() {
     for way in [Way::UnixSocket, Way::Loopback] {
-        Stage::scram(way, &format!("*:*:*:bob:{ESCAPED}\n")).refuses("backend_refused", NO_PASSWORD, &["backend.passfile", "add a line"]);
+        Stage::scram(way, &format!("*:*:*:bob:{ESCAPED}\n")).refuses(
+            "backend_refused",
+            NO_PASSWORD,
+            &["backend.passfile has none", "add a line"],
+        );
     }
 }
 
@@ -294,7 +298,7 @@ fn check_faults_a_password_file_that_others_may_read_and_every_line_that_is_none
     assert!(faults.contains("mode 0644") && faults.contains(&advice), "{faults}");
 
     let faults = check("*:*:*:alice:se:cr\nse:cr\n*:*:*:alice:\n", 0o600);
-    assert!(faults.contains("passfile:2:") && faults.contains("passfile:3:") && !faults.contains("se:cr"), "{faults}");
+    assert!(faults.contains("/passfile: line 2: ") && faults.contains("/passfile: line 3: ") && !faults.contains("se:cr"), "{faults}");
 }
 
 fn write_passfile(config: &Config, lines: &str, mode: u32) {

@@ -112,11 +112,11 @@ fn advise(connection: &Connection, format: Format, folder: &Folder) {
         Format::Jdbc | Format::Uri | Format::Keywords => {}
     }
     let missing = |file: &str| file != SYSTEM && !Path::new(file).exists();
-    let folder = folder.path().display();
     if let Some(file) = [&connection.sslcert, &connection.sslkey].into_iter().find(|file| missing(file)) {
-        eprintln!(
-            "# there is no {file} here: make it with `postern pki client {folder} --cn ROLE`, or name yours with --sslcert and --sslkey"
-        );
+        let folder = if folder.path().as_os_str().is_empty() { ".".into() } else { shell(&folder.path().to_string_lossy()) };
+        let role = shell(&connection.user);
+        eprintln!("# there is no {file} here: name yours with --sslcert and --sslkey, or make it:");
+        eprintln!("# postern pki client {folder} --cn {role}");
     }
     if missing(&connection.sslrootcert) {
         let file = &connection.sslrootcert;
@@ -126,12 +126,16 @@ fn advise(connection: &Connection, format: Format, folder: &Folder) {
 
 /// The command that makes pgjdbc's form of the key, readable by its owner alone.
 pub(super) fn pk8_command(connection: &Connection) -> String {
-    let shell = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     format!(
         "(umask 077; openssl pkcs8 -topk8 -inform PEM -outform DER -nocrypt -in {} -out {})",
         shell(&connection.sslkey),
         shell(&connection.jdbc_key())
     )
+}
+
+/// A word as a shell reads it.
+fn shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// The first certificate of a file, if there is one that can be read.
