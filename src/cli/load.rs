@@ -24,6 +24,6 @@ pub(super) fn load(path: &Path) -> Result<Ready, String> {
         let found = faults.iter().map(|fault| (fault.setting, format!("{}: {}", fault.file.display(), fault.what)));
         locator.diagnostics(found).to_string()
     })?;
-    let notices = [boot.notices(), snapshot.notices()].concat();
+    let notices = [boot.notices(), snapshot.notices(), live.rule_notices].concat();
     Ok(Ready { boot, snapshot, notices })
 }

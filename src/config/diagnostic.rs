@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A place in the file; both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +16,8 @@ pub struct Position {
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// Where it is not the configuration itself.
+    file: Option<Arc<Path>>,
     position: Option<Position>,
     key: String,
     text: String,
@@ -43,12 +46,17 @@ impl Position {
 impl Diagnostic {
     /// A fault of the key `key`, or of the file as a whole where that is empty.
     pub(super) fn new(position: Position, key: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { position: Some(position), key: key.into(), text: text.into() }
+        Self { file: None, position: Some(position), key: key.into(), text: text.into() }
     }
 
     /// A fault of a file that has no lines to point at: it cannot be read.
     pub(super) fn of_file(text: impl Into<String>) -> Self {
-        Self { position: None, key: String::new(), text: text.into() }
+        Self { file: None, position: None, key: String::new(), text: text.into() }
+    }
+
+    /// The same, in a file that the configuration names.
+    pub(super) fn inside(self, file: Arc<Path>) -> Self {
+        Self { file: Some(file), ..self }
     }
 
     /// Where it is; `None` where the file could not be read at all.
@@ -84,7 +92,7 @@ impl Faults {
     }
 
     pub(super) fn of(mut self, file: &Path) -> Diagnostics {
-        self.list.sort_by_key(|fault| fault.position);
+        self.list.sort_by(|one, other| (&one.file, one.position).cmp(&(&other.file, other.position)));
         Diagnostics { file: file.to_owned(), list: self.list, unlisted: self.unlisted }
     }
 }
@@ -126,13 +134,14 @@ impl fmt::Display for Diagnostic {
 impl fmt::Display for Diagnostics {
     /// `FILE:LINE:COLUMN key.path: text`, one a line, without a newline at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.display();
+        let own = &self.file;
         for (number, fault) in self.list.iter().enumerate() {
             let newline = if number == 0 { "" } else { "\n" };
+            let file = fault.file.as_deref().unwrap_or(own).display();
             write!(f, "{newline}{file}:{fault}")?;
         }
         if self.unlisted > 0 {
-            write!(f, "\n{file}: and {} more", self.unlisted)?;
+            write!(f, "\n{}: and {} more", own.display(), self.unlisted)?;
         }
         Ok(())
     }

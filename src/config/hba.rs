@@ -1,18 +1,17 @@
 //! The `hba` list: pg_hba.conf's columns as keys, to PostgreSQL's meaning of each word.
-//!
-//! A word that means more in pg_hba.conf than this version implements is refused, never taken for a name.
 
 use super::diagnostic::Faults;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
-use super::values::{LONGEST_SESSION, address, boolean, choice, count_or_none, duration_or_never, text};
+use super::values::{LONGEST_SESSION, boolean, choice, count_or_none, duration_or_never, nullable, text};
+use super::words::{Lookup, Word, address, database, map_name, user};
 use crate::identity::ClientName;
-use crate::policy::{AddressPattern, Bounds, DatabasePattern, IdentityMaps, Method, Policy, Rule, UserName, UserPattern};
-use crate::types::{DatabaseName, MAX_NAME_LENGTH, RoleName};
+use crate::policy::{AddressPattern, Bounds, DatabasePattern, MapName, Method, Rule, UserName, UserPattern};
+use crate::types::SettingName;
 
-/// The rules of the file, or `hostssl all all all cert` where it has none.
-pub(super) fn policy(root: &Section<'_>, faults: &mut Faults) -> Option<Policy> {
-    let Some(node) = root.find("hba") else { return Some(Policy::new(vec![everyone()], IdentityMaps::default())) };
+/// The rules of the list, or `hostssl all all all cert` where there is none.
+pub(super) fn rules(root: &Section<'_>, lookup: Lookup, faults: &mut Faults) -> Option<Vec<Rule>> {
+    let Some(node) = root.find("hba") else { return Some(vec![everyone()]) };
     let Value::List(items) = &node.value else {
         root.fault("hba", no_rules(), faults);
         return None;
@@ -21,8 +20,8 @@ pub(super) fn policy(root: &Section<'_>, faults: &mut Faults) -> Option<Policy> 
         root.fault("hba", no_rules(), faults);
         return None;
     }
-    let rules: Vec<Option<Rule>> = items.iter().enumerate().map(|(number, item)| rule(number, item, faults)).collect();
-    rules.into_iter().collect::<Option<Vec<Rule>>>().map(|rules| Policy::new(rules, IdentityMaps::default()))
+    let rules: Vec<Option<Rule>> = items.iter().enumerate().map(|(number, item)| rule(number, item, lookup, faults)).collect();
+    rules.into_iter().collect()
 }
 
 /// PostgreSQL does not start with a pg_hba.conf without entries either.
@@ -50,23 +49,38 @@ fn source(number: usize) -> Box<str> {
     format!("hba[{number}]").into()
 }
 
-fn rule(number: usize, node: &Node, faults: &mut Faults) -> Option<Rule> {
+fn rule(number: usize, node: &Node, lookup: Lookup, faults: &mut Faults) -> Option<Rule> {
     let source = source(number);
     let section = Section::of(node, source.to_string(), faults);
-    let databases = section.one_or_more("database", database, faults);
-    let users = section.one_or_more("user", user, faults);
-    let address = section.required("address", address, faults);
+    let databases = section.one_or_more("database", |node| database(name(node, "a database's name")?, lookup), faults);
+    let users = section.one_or_more("user", |node| user(name(node, "a role's name")?, lookup), faults);
+    let address = section.required("address", block, faults);
     let method = section.required("method", method, faults);
+    let clientcert = section.optional("clientcert", None, |node| choice(&[("verify-full", ())])(node).map(Some), faults);
+    let map = section.optional("map", None, nullable(map), faults);
+    let clientname = section.optional("clientname", ClientName::CommonName, clientname, faults);
+    let user_names = choice(&[("requested", UserName::Requested), ("mapped", UserName::Mapped)]);
+    let user_name = section.optional("user_name", UserName::Requested, user_names, faults);
+    let denied_parameters = denied_parameters(&section, faults);
     let bounds = bounds(&section, faults);
+    if (method, clientcert) == (Some(Method::ScramWithCertificate), Some(None)) {
+        let wrong = Wrong::new("clientcert: verify-full beside it", "add it: nobody comes in without a certificate");
+        section.fault("method", wrong, faults);
+        return None;
+    }
+    if (&user_name, &map) == (&Some(UserName::Mapped), &Some(None)) {
+        section.fault("user_name", Wrong::new("requested in a rule without a map", "set map to what yields the role"), faults);
+        return None;
+    }
     Some(Rule {
         databases: databases?,
         users: users?,
         address: address?,
         method: method?,
-        clientname: ClientName::CommonName,
-        map: None,
-        user_name: UserName::Requested,
-        denied_parameters: Vec::new(),
+        clientname: clientname?,
+        map: map?,
+        user_name: user_name?,
+        denied_parameters: denied_parameters?,
         bounds: bounds?,
         source,
     })
@@ -85,64 +99,67 @@ fn bounds(section: &Section<'_>, faults: &mut Faults) -> Option<Bounds> {
     })
 }
 
-fn database(node: &Node) -> Read<DatabasePattern> {
-    let expected = "a database's name, all or replication";
-    match name(node, expected)? {
-        "all" => Ok(DatabasePattern::All),
-        "replication" => Ok(DatabasePattern::Replication),
-        "sameuser" | "samerole" | "samegroup" => Err(Wrong::unbuilt(expected)),
-        name => DatabaseName::truncated(name.as_bytes()).map(DatabasePattern::Name).ok_or_else(|| empty(expected)),
-    }
-}
-
-fn user(node: &Node) -> Read<UserPattern> {
-    let expected = "a role's name or all";
-    match name(node, expected)? {
-        "all" => Ok(UserPattern::All),
-        name if name.starts_with('+') => Err(Wrong::unbuilt(expected)),
-        name => RoleName::truncated(name.as_bytes()).map(UserPattern::Name).ok_or_else(|| empty(expected)),
-    }
-}
-
-/// A text that can be a name or one of pg_hba.conf's keywords.
-fn name<'a>(node: &'a Node, expected: &'static str) -> Read<&'a str> {
+/// The text of a column that holds names and keywords.
+pub(super) fn name<'a>(node: &'a Node, expected: &'static str) -> Read<Word<'a>> {
     let name = text(node, || match &node.value {
         Value::Boolean(_) | Value::Number { .. } => Wrong::new(expected, "write a name that looks like something else in quotes"),
         Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_) => Wrong::new(expected, "write a name or a list of names"),
     })?;
-    if name.is_empty() || name.contains('\0') {
-        return Err(empty(expected));
+    let word = Word::of(name);
+    if !word.quoted && name.starts_with('@') {
+        return Err(Wrong::new(expected, "write the names as a list, [a, b]").which("which names a file, as hba_file can"));
     }
-    if name.starts_with('/') || name.starts_with('@') {
-        return Err(Wrong::unbuilt(expected));
-    }
-    if name.contains(',') {
+    if !word.quoted && !name.starts_with('/') && name.contains(',') {
         return Err(Wrong::new(expected, "write several names as a list, [a, b]").which("which holds a comma"));
     }
-    if name.len() > MAX_NAME_LENGTH {
-        // PostgreSQL cuts the name that a client asks for, not the rule's: the rule would match nobody.
-        return Err(Wrong::new(expected, "cut it to 63 bytes, as PostgreSQL cut the name").which("which is longer than 63 bytes"));
-    }
-    Ok(name)
+    Ok(word)
 }
 
-fn empty(expected: &'static str) -> Wrong {
-    Wrong::new(expected, "write a name of 1 to 63 bytes without NUL")
+fn block(node: &Node) -> Read<AddressPattern> {
+    let wrong = || Wrong::new("a CIDR block, all, samehost or samenet", "write 10.0.0.0/8, \"fd00::/8\" or all");
+    address(Word { text: text(node, wrong)?.as_bytes(), quoted: false })
 }
 
 fn method(node: &Node) -> Read<Method> {
     match &node.value {
-        Value::Text(word) if OTHER_METHODS.contains(&word.as_str()) => Err(Wrong::unbuilt("cert or reject")),
         Value::Text(word) if NEVER_METHODS.contains(&word.as_str()) => {
-            Err(Wrong::new("cert or reject", "write cert: Postern lets nobody in without a certificate"))
+            Err(Wrong::new("cert, reject or scram-sha-256", "write cert: Postern lets nobody in without a certificate"))
         }
         Value::Null | Value::Boolean(_) | Value::Number { .. } | Value::Text(_) | Value::List(_) | Value::Map(_) => {
-            choice(&[("cert", Method::Cert), ("reject", Method::Reject)])(node)
+            choice(&[("cert", Method::Cert), ("reject", Method::Reject), ("scram-sha-256", Method::ScramWithCertificate)])(node)
         }
     }
 }
 
-const OTHER_METHODS: [&str; 1] = ["scram-sha-256"];
+fn map(node: &Node) -> Read<MapName> {
+    map_name(text(node, || Wrong::new("a map's name or null", "write the name of one of the maps in ident"))?.as_bytes())
+}
+
+fn clientname(node: &Node) -> Read<ClientName> {
+    choice(&ClientName::ALL.map(|kind| (kind.word(), kind)))(node)
+}
+
+/// The settings that a rule's clients may not give; none where the list is empty.
+fn denied_parameters(section: &Section<'_>, faults: &mut Faults) -> Option<Vec<SettingName>> {
+    match section.find("deny_parameters") {
+        None => Some(Vec::new()),
+        Some(Node { value: Value::List(items), .. }) if items.is_empty() => Some(Vec::new()),
+        Some(_) => section.one_or_more("deny_parameters", parameter, faults),
+    }
+}
+
+fn parameter(node: &Node) -> Read<SettingName> {
+    let wrong = |advice: &str| Wrong::new("the name of a run-time setting", advice);
+    let name = text(node, || wrong("write a name, as search_path, or a list of names"))?;
+    if ["user", "database"].contains(&name) {
+        return Err(wrong("use the columns user and database").which("which every session has"));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.$".contains(&byte) || !byte.is_ascii();
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(wrong("write it as SHOW ALL lists it"));
+    }
+    Ok(SettingName::new(name.as_bytes()))
+}
 
 /// pg_hba.conf's other methods, which have no meaning in front of PostgreSQL.
 const NEVER_METHODS: [&str; 12] = ["trust", "md5", "password", "gss", "sspi", "ident", "peer", "ldap", "radius", "pam", "bsd", "oauth"];

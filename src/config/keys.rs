@@ -45,7 +45,7 @@ fn check_mapping(entries: &[Entry], path: &str, shown: &str, faults: &mut Faults
             continue;
         }
         places.insert(key, node.at);
-        let path = join(path, key);
+        let path = join(path, if NAMED_FREELY.contains(&path) { "*" } else { key });
         match KEYS.iter().find(|known| known.path == path) {
             None => faults.push(Diagnostic::new(node.at, here, unknown(&path))),
             Some(Known { status: Later, .. }) => faults.push(Diagnostic::new(node.at, here, later(&path))),
@@ -161,6 +161,9 @@ fn distance(left: &str, right: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+/// Sections whose keys are names that the user gives; `*` stands for any.
+const NAMED_FREELY: [&str; 1] = ["ident"];
+
 /// No key has more than 30 characters; what is longer than this is no slip of one.
 const LONGEST_KEY: usize = 40;
 
@@ -173,14 +176,15 @@ macro_rules! keys {
 #[rustfmt::skip] // a table
 const KEYS: &[Known] = keys! {
     Built: "listen" "tls" "backend" "hba" "sessions" "cancel" "limits" "shutdown" "audit" "admin" "log";
-    Later: "proxy_protocol" "proxy_protocol.trusted" "hba_file" "ident" "ident_file" "denylist_file" "reload" "harden" "user";
+    Later: "proxy_protocol" "proxy_protocol.trusted" "denylist_file" "reload" "harden" "user";
     Built: "tls.ssl_cert_file" "tls.ssl_key_file" "tls.ssl_ca_file" "tls.ssl_crl_file" "tls.x509_v1";
     Later: "tls.sni" "tls.sni[].hosts" "tls.sni[].ssl_cert_file" "tls.sni[].ssl_key_file";
     Built: "backend.host" "backend.port" "backend.connect_timeout" "backend.require_peer";
     Built: "backend.passfile" "backend.identity" "backend.lookup_role" "backend.lookup_ttl";
     Built: "hba[].database" "hba[].user" "hba[].address" "hba[].method" "hba[].max_connections" "hba[].idle_session_timeout" "hba[].max_session_lifetime"
            "hba[].reserved";
-    Later: "hba[].clientcert" "hba[].map" "hba[].clientname" "hba[].user_name" "hba[].deny_parameters";
+    Built: "hba[].clientcert" "hba[].map" "hba[].clientname" "hba[].user_name" "hba[].deny_parameters";
+    Built: "hba_file" "ident" "ident.*" "ident.*[].system_user" "ident.*[].pg_user" "ident_file";
     Built: "sessions.idle_session_timeout" "sessions.max_session_lifetime";
     Later: "sessions.on_revocation" "sessions.on_expiry" "sessions.expiry_notice";
     Built: "cancel.plaintext";

@@ -1,21 +1,25 @@
 //! The configuration file: YAML in, [`Settings`] out, or every fault of it with its line, column and key.
 //!
 //! Nothing is guessed and nothing is ignored: an unknown key, a key of a later version, a duplicate, a value that this machine
-//! cannot honour are faults. Files that the settings name are not opened here; who opens them asks the [`Locator`] where their
-//! keys stand.
+//! cannot honour are faults. Of the files that the settings name only those of rules and maps are read here; who opens the others asks
+//! the [`Locator`] where their keys stand.
 
 mod admin;
 mod diagnostic;
 mod hba;
+mod ident;
 mod keys;
 mod locator;
 mod marks;
+mod pg_files;
 mod print;
 mod raw;
 mod reader;
 mod resolve;
+mod rules;
 mod settings;
 mod values;
+mod words;
 
 use std::fs::File;
 use std::io::Read;

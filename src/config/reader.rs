@@ -42,7 +42,7 @@ impl Wrong {
         Self::new(expected, "remove it").which("which is not implemented in this version")
     }
 
-    fn at(self, position: Position, path: String, found: &str) -> Diagnostic {
+    pub(super) fn at(self, position: Position, path: String, found: &str) -> Diagnostic {
         let Self { note, expected, advice } = self;
         Diagnostic::new(position, path, format!("found {found}{note}, expected {expected}; {advice}"))
     }
@@ -80,6 +80,31 @@ impl<'a> Section<'a> {
     /// The value of a key, if it is there.
     pub(super) fn find(&self, key: &str) -> Option<&'a Node> {
         self.entries?.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    /// Every key with its value, in the file's order; `None` where something else than a mapping stands in its place.
+    pub(super) fn entries(&self) -> Option<impl Iterator<Item = (&'a str, &'a Node)>> {
+        Some(self.entries?.iter().map(|entry| (entry.key.as_str(), &entry.node)))
+    }
+
+    /// Where a key below this section stands, as `hba[2].map`; or what stands around it.
+    pub(super) fn place(&self, path: &str) -> Position {
+        let mut place = self.at;
+        let mut entries = self.entries;
+        for step in path.split('.') {
+            let (key, number) = step.strip_suffix(']').and_then(|step| step.split_once('[')).unwrap_or((step, ""));
+            let Some(entry) = entries.and_then(|entries| entries.iter().find(|entry| entry.key == key)) else { return place };
+            let node = match (&entry.node.value, number.parse::<usize>()) {
+                (Value::List(items), Ok(number)) => items.get(number).unwrap_or(&entry.node),
+                _ => &entry.node,
+            };
+            place = node.at;
+            entries = match &node.value {
+                Value::Map(entries) => Some(entries),
+                Value::Null | Value::Boolean(_) | Value::Number { .. } | Value::Text(_) | Value::List(_) => None,
+            };
+        }
+        place
     }
 
     /// Notes a fault of a key that was found by looking at more than its value.

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use super::admin;
 use super::diagnostic::Faults;
-use super::hba;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
+use super::rules::rules;
 use super::settings::{BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings, ShutdownSettings};
 use super::values::{
     LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, pause, peer, port, rate_or_none,
     text,
 };
+use super::words::Lookup;
 use crate::backend::{BackendSettings, BackendTarget, Introduction, LookupSettings};
 use crate::limits::SessionLimits;
 use crate::observe::{AuditDestination, AuditSettings, LogFormat, LogLevel, LogSettings, ObserveSettings, OnFailure};
@@ -28,14 +29,15 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let listen = addresses(&root, faults);
     let tls = tls(&root.section("tls", faults), folder, faults);
     let backend = backend(&root.section("backend", faults), folder, faults);
-    let policy = hba::policy(&root, faults);
+    let lookup = Lookup::with(backend.as_ref().is_none_or(|backend| backend.lookup.is_some()));
+    let rules = rules(&root, folder, lookup, faults);
     let cancel_plaintext = root.section("cancel", faults).optional(
         "plaintext",
         CancelPlaintext::Allow,
         choice(&[("allow", CancelPlaintext::Allow), ("deny", CancelPlaintext::Deny)]),
         faults,
     );
-    let limits = limits(&root.section("limits", faults), policy.as_ref(), faults);
+    let limits = limits(&root.section("limits", faults), rules.as_ref().map(|rules| &rules.policy), faults);
     let sessions = root.section("sessions", faults);
     let idle_session_timeout = sessions.optional("idle_session_timeout", None, duration_or_never(LONGEST_SESSION), faults);
     let max_session_lifetime = sessions.optional("max_session_lifetime", None, duration_or_never(LONGEST_SESSION), faults);
@@ -43,12 +45,15 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let audit = audit(&root.section("audit", faults), folder, faults);
     let admin = admin::settings(&root, folder, listen.as_deref().unwrap_or_default(), faults);
     let log = log(&root.section("log", faults), faults);
+    let rules = rules?;
     Some(Settings {
         boot: BootSettings { listen: listen?, observe: ObserveSettings { audit: audit?, log: log? }, admin: admin? },
         live: LiveSettings {
             tls: tls?,
             backend: backend?,
-            policy: policy?,
+            policy: rules.policy,
+            rule_notices: rules.notices,
+            rule_files: rules.files.into_iter().collect(),
             cancel_plaintext: cancel_plaintext?,
             limits: limits?,
             idle_session_timeout: idle_session_timeout?,

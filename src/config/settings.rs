@@ -62,8 +62,12 @@ pub struct LiveSettings {
     pub tls: TlsSettings,
     /// The one PostgreSQL behind.
     pub backend: BackendSettings,
-    /// The rules; at least one.
+    /// The rules, at least one, and their maps.
     pub policy: Policy,
+    /// What an operator should know of them although it is no fault, a sentence each.
+    pub rule_notices: Vec<String>,
+    /// The files that they were read from or would be: a change of any, or of a folder among them, can change them.
+    pub rule_files: Vec<PathBuf>,
     /// What becomes of a CancelRequest without a certificate.
     pub cancel_plaintext: CancelPlaintext,
     /// What is allowed to come, and how many of it.

@@ -70,7 +70,7 @@ fn the_reference_says_what_the_example_means() {
 #[test]
 fn the_reference_has_every_key_that_is_built() {
     let locator = load(&folder("config").join("reference.yaml")).unwrap().locator;
-    for key in keys::built() {
+    for key in keys::built().filter(|key| !key.contains('*')) {
         assert!(locator.find(&key.replace("[]", "[0]")).is_some(), "{key} is not in reference.yaml");
     }
 }

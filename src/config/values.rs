@@ -4,13 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::keys::{nearest, one_of};
 use super::raw::{Node, Value};
 use super::reader::{Read, Wrong};
 use crate::os;
-use crate::policy::AddressPattern;
 
 /// `null`, or what `read` takes.
 pub(super) fn nullable<T>(read: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Option<T>> {
@@ -219,41 +216,6 @@ fn listen_host(host: &str, wrong: &dyn Fn(&str) -> Wrong) -> Read<IpAddr> {
             .parse::<Ipv4Addr>()
             .map(IpAddr::V4)
             .map_err(|_| wrong("write the IP address: names are not looked up").which("whose host is a name")),
-    }
-}
-
-/// The address column of a rule. As PostgreSQL, bits behind the mask are ignored.
-pub(super) fn address(node: &Node) -> Read<AddressPattern> {
-    let expected = "a CIDR block or all";
-    let wrong = |advice: &str| Wrong::new(expected, advice);
-    let written = text(node, || wrong("write 10.0.0.0/8, \"fd00::/8\" or all"))?;
-    match written {
-        "all" => return Ok(AddressPattern::All),
-        "samehost" | "samenet" => return Err(Wrong::unbuilt(expected)),
-        _ => {}
-    }
-    if let Ok(address) = written.parse::<IpAddr>() {
-        let bits = if address.is_ipv6() { 128 } else { 32 };
-        return Err(wrong(&format!("write {address}/{bits} for this address alone")).which("which has no mask"));
-    }
-    let Some((host, _)) = written.split_once('/') else {
-        return Err(wrong("write its address: names are not looked up").which("which is a name"));
-    };
-    match (host.parse::<IpAddr>(), written.parse::<IpNet>()) {
-        (Err(_), _) => Err(wrong("write 10.0.0.0/8, \"fd00::/8\" or all").which("which does not begin with an IP address")),
-        (Ok(IpAddr::V4(_)), Err(_)) => Err(wrong("write a mask from 0 to 32").which("whose mask is out of range")),
-        (Ok(IpAddr::V6(_)), Err(_)) => Err(wrong("write a mask from 0 to 128").which("whose mask is out of range")),
-        (Ok(_), Ok(network)) if is_mapped(network.addr()) => {
-            Err(wrong("write the IPv4 block").which("which no client matches: its IPv4 address is judged as such"))
-        }
-        (Ok(_), Ok(network)) => Ok(AddressPattern::Network(network.trunc())),
-    }
-}
-
-fn is_mapped(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
     }
 }
 

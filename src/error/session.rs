@@ -198,7 +198,11 @@ const fn denial_reason(cause: &Cause) -> Reason {
         Cause::NoMatch => Reason::HbaNoMatch,
         Cause::Rejected | Cause::Unsupported => Reason::HbaReject,
         Cause::NoCertificate => Reason::NoCertificate,
-        Cause::UnusableName(_) | Cause::NameDiffers(_) | Cause::NotMapped { .. } | Cause::AmbiguouslyMapped { .. } => Reason::Identity,
+        Cause::UnusableName(_)
+        | Cause::NameDiffers(_)
+        | Cause::NotMapped { .. }
+        | Cause::AmbiguouslyMapped { .. }
+        | Cause::NoCapture { .. } => Reason::Identity,
         Cause::Parameter(_) => Reason::Parameter,
         Cause::MembershipsUnknown(_) => Reason::BackendUnreachable,
         Cause::InterfacesUnknown(_) => Reason::Internal,
@@ -217,7 +221,11 @@ fn denial_response(denial: &Denial, request: &Request) -> ErrorResponse {
             concat(&[what, b" for ", &host_and_names(request), b", ", Encryption::Tls.words().as_bytes()])
         }
         Cause::NoCertificate => b"connection requires a valid client certificate".to_vec(),
-        Cause::UnusableName(_) | Cause::NameDiffers(_) | Cause::NotMapped { .. } | Cause::AmbiguouslyMapped { .. } => {
+        Cause::UnusableName(_)
+        | Cause::NameDiffers(_)
+        | Cause::NotMapped { .. }
+        | Cause::AmbiguouslyMapped { .. }
+        | Cause::NoCapture { .. } => {
             return authentication_failed(denial.method(), request);
         }
         Cause::Parameter(setting) => {
@@ -301,6 +309,9 @@ fn fmt_denial(denial: &Denial, request: &Request, f: &mut fmt::Formatter<'_>) ->
         Cause::AmbiguouslyMapped { map, name } => {
             let name = name.escape_debug();
             write!(f, "rule {rule}: usermap \"{map}\" yields more than one role for \"{name}\", and user_name: mapped takes one")
+        }
+        Cause::NoCapture { map, line } => {
+            write!(f, "rule {rule}: usermap \"{map}\" at {line}: the regular expression has no subexpressions as requested by \\1")
         }
         Cause::Parameter(setting) => write!(f, "rule {rule} denies the startup parameter \"{setting}\""),
         Cause::MembershipsUnknown(why) => write!(f, "rule {rule} depends on role memberships that are not known: {why}"),

@@ -98,6 +98,13 @@ pub enum Cause {
         /// The certificate's name.
         name: Box<str>,
     },
+    /// A line of the rule's map asks for `\1`, and its regular expression has no group.
+    NoCapture {
+        /// The map.
+        map: MapName,
+        /// The line, as the operator knows it.
+        line: Box<str>,
+    },
     /// The client gives a setting at startup that the rule denies.
     Parameter(SettingName),
     /// The decision depends on role memberships that are not known. The text is for the operator.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::pattern::Pattern;
 use super::surroundings::{Matching, Surroundings, Unknown};
 use super::witness::Witness;
 use crate::types::RoleName;
@@ -27,7 +28,9 @@ pub struct MapLine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SystemUser {
     /// This name, to the byte.
-    Name(Box<str>),
+    Name(Box<[u8]>),
+    /// `/regex`: every name that it matches.
+    Matching(Pattern),
 }
 
 /// The PG-USERNAME column.
@@ -39,6 +42,15 @@ pub enum PgUser {
     Group(RoleName),
     /// This role.
     Name(RoleName),
+    /// `/regex`: every role whose name it matches.
+    Matching(Pattern),
+    /// The role whose name is these two around what the first group of the line's regular expression took: the first `\1`.
+    Template {
+        /// What stands before it.
+        before: Box<[u8]>,
+        /// What stands behind it.
+        after: Box<[u8]>,
+    },
 }
 
 /// Every map, in the order of its lines.
@@ -56,6 +68,8 @@ pub enum LineMatch {
     SystemUserDiffers,
     /// The requested role is not this line's.
     PgUserDiffers,
+    /// The line asks for `\1`, and its regular expression has no group.
+    NoCapture,
     /// Whether the requested role is this line's depends on memberships that are not known.
     Unknown,
 }
@@ -69,6 +83,8 @@ pub(super) enum Mapped<'a> {
     Nobody,
     /// Two lines yield different roles, and the client's wish does not count.
     Ambiguous,
+    /// This line asks for what its regular expression does not take; PostgreSQL looks no further.
+    NoCapture(&'a MapLine),
     /// It depends on what is not known.
     Unknown(Unknown),
 }
@@ -114,7 +130,7 @@ impl IdentityMaps {
     }
 
     /// The lines of one map.
-    fn of<'a>(&'a self, map: &MapName) -> impl Iterator<Item = &'a MapLine> {
+    pub fn of<'a>(&'a self, map: &MapName) -> impl Iterator<Item = &'a MapLine> {
         self.lines.iter().filter(move |line| line.map == *map)
     }
 
@@ -135,6 +151,7 @@ impl IdentityMaps {
                 LineMatch::Admits(role) => return Mapped::As(role, line),
                 LineMatch::SystemUserDiffers | LineMatch::PgUserDiffers => {}
                 LineMatch::Unknown => open = Some(Unknown::Memberships),
+                LineMatch::NoCapture => return open.map_or(Mapped::NoCapture(line), Mapped::Unknown),
             }
         }
         open.map_or(Mapped::Nobody, Mapped::Unknown)
@@ -144,9 +161,13 @@ impl IdentityMaps {
     pub(super) fn assign(&self, map: &MapName, name: &str, witness: &mut impl Witness) -> Mapped<'_> {
         let mut found: Option<(RoleName, &MapLine)> = None;
         for line in self.of(map) {
-            let outcome = line.yields(name).map_or(LineMatch::SystemUserDiffers, LineMatch::Admits);
+            let outcome = line.yields(name);
             witness.map_line(line, &outcome);
-            let LineMatch::Admits(role) = outcome else { continue };
+            let role = match outcome {
+                LineMatch::Admits(role) => role,
+                LineMatch::NoCapture => return Mapped::NoCapture(line),
+                LineMatch::SystemUserDiffers | LineMatch::PgUserDiffers | LineMatch::Unknown => continue,
+            };
             match &found {
                 Some((before, _)) if *before != role => return Mapped::Ambiguous,
                 Some(_) => {}
@@ -159,14 +180,18 @@ impl IdentityMaps {
 
 impl MapLine {
     fn matches(&self, name: &str, requested: &RoleName, surroundings: &Surroundings) -> LineMatch {
-        let SystemUser::Name(own) = &self.system_user;
-        if **own != *name {
+        if !self.system_user.matches(name) {
             return LineMatch::SystemUserDiffers;
         }
         let matching = match &self.pg_user {
             PgUser::All => Matching::Yes,
             PgUser::Group(role) => surroundings.is_member_of(role),
             PgUser::Name(role) => (role == requested).into(),
+            PgUser::Matching(pattern) => pattern.is_match(requested.as_bytes()).into(),
+            PgUser::Template { before, after } => match self.system_user.capture(name) {
+                Some(taken) => ([before, taken, after].concat() == requested.as_bytes()).into(),
+                None => return LineMatch::NoCapture,
+            },
         };
         match matching {
             Matching::Yes => LineMatch::Admits(requested.clone()),
@@ -176,12 +201,19 @@ impl MapLine {
     }
 
     /// The role that the line fixes for `name`.
-    fn yields(&self, name: &str) -> Option<RoleName> {
-        let SystemUser::Name(own) = &self.system_user;
-        match &self.pg_user {
-            PgUser::Name(role) if **own == *name => Some(role.clone()),
-            PgUser::All | PgUser::Group(_) | PgUser::Name(_) => None,
+    fn yields(&self, name: &str) -> LineMatch {
+        if !self.system_user.matches(name) {
+            return LineMatch::SystemUserDiffers;
         }
+        let role = match &self.pg_user {
+            PgUser::Name(role) => Some(role.clone()),
+            PgUser::Template { before, after } => match self.system_user.capture(name) {
+                Some(taken) => RoleName::exact(&[before, taken, after].concat()),
+                None => return LineMatch::NoCapture,
+            },
+            PgUser::All | PgUser::Group(_) | PgUser::Matching(_) => None,
+        };
+        role.map_or(LineMatch::PgUserDiffers, LineMatch::Admits)
     }
 
     /// Whether it can depend on the memberships of the requested role.
@@ -192,8 +224,25 @@ impl MapLine {
     /// Whether the line fixes the role, so that a rule of `user_name: mapped` can use it.
     pub fn fixes_role(&self) -> bool {
         match self.pg_user {
-            PgUser::Name(_) => true,
-            PgUser::All | PgUser::Group(_) => false,
+            PgUser::Name(_) | PgUser::Template { .. } => true,
+            PgUser::All | PgUser::Group(_) | PgUser::Matching(_) => false,
+        }
+    }
+}
+
+impl SystemUser {
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Name(own) => **own == *name.as_bytes(),
+            Self::Matching(pattern) => pattern.is_match(name.as_bytes()),
+        }
+    }
+
+    /// What stands for `\1` in the role's name.
+    fn capture<'a>(&self, name: &'a str) -> Option<&'a [u8]> {
+        match self {
+            Self::Name(_) => None,
+            Self::Matching(pattern) => pattern.capture(name.as_bytes()),
         }
     }
 }

@@ -5,12 +5,14 @@
 
 mod grant;
 mod map;
+mod pattern;
 mod rule;
 mod surroundings;
 mod witness;
 
 pub use grant::{Cause, Denial, Grant};
 pub use map::{IdentityMaps, LineMatch, MapLine, MapName, PgUser, SystemUser};
+pub use pattern::{Pattern, PatternFault};
 pub use rule::{AddressPattern, Bounds, Column, DatabasePattern, Method, Rule, RuleMatch, UserName, UserPattern};
 pub use surroundings::{Interfaces, Memberships, Surroundings, Unknown};
 pub use witness::{Trace, Witness};
@@ -108,6 +110,7 @@ impl Policy {
                 | Cause::NameDiffers(_)
                 | Cause::NotMapped { .. }
                 | Cause::AmbiguouslyMapped { .. }
+                | Cause::NoCapture { .. }
                 | Cause::Parameter(_) => None,
             },
         }
@@ -184,6 +187,7 @@ impl Policy {
             Mapped::As(role, line) => Ok((role, Some(line))),
             Mapped::Nobody => Err(Cause::NotMapped { map: map.clone(), name: name.into() }),
             Mapped::Ambiguous => Err(Cause::AmbiguouslyMapped { map: map.clone(), name: name.into() }),
+            Mapped::NoCapture(line) => Err(Cause::NoCapture { map: map.clone(), line: line.source.clone() }),
             Mapped::Unknown(what) => Err(surroundings.cause(what)),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::map::MapName;
+use super::pattern::Pattern;
 use super::surroundings::{Matching, Surroundings, Unknown};
 use super::{Replication, Request};
 use crate::identity::ClientName;
@@ -62,6 +63,8 @@ pub enum DatabasePattern {
     Replication,
     /// This database.
     Name(DatabaseName),
+    /// `/regex`: every database whose name it matches.
+    Matching(Pattern),
 }
 
 /// One entry of the user column.
@@ -73,6 +76,8 @@ pub enum UserPattern {
     Group(RoleName),
     /// This role.
     Name(RoleName),
+    /// `/regex`: every role whose name it matches.
+    Matching(Pattern),
 }
 
 /// The address column.
@@ -183,13 +188,14 @@ impl DatabasePattern {
     fn matches(&self, request: &Request, surroundings: &Surroundings) -> Matching {
         match (self, request.replication) {
             (Self::Replication, replication) => (replication == Replication::Physical).into(),
-            (Self::All | Self::SameUser | Self::SameRole | Self::Name(_), Replication::Physical) => Matching::No,
+            (Self::All | Self::SameUser | Self::SameRole | Self::Name(_) | Self::Matching(_), Replication::Physical) => Matching::No,
             (Self::All, Replication::None | Replication::Logical) => Matching::Yes,
             (Self::SameUser, Replication::None | Replication::Logical) => (request.database.as_bytes() == request.user.as_bytes()).into(),
             (Self::SameRole, Replication::None | Replication::Logical) => {
                 RoleName::exact(request.database.as_bytes()).map_or(Matching::No, |role| surroundings.is_member_of(&role))
             }
             (Self::Name(name), Replication::None | Replication::Logical) => (*name == request.database).into(),
+            (Self::Matching(pattern), Replication::None | Replication::Logical) => pattern.is_match(request.database.as_bytes()).into(),
         }
     }
 }
@@ -200,6 +206,7 @@ impl UserPattern {
             Self::All => Matching::Yes,
             Self::Group(role) => surroundings.is_member_of(role),
             Self::Name(name) => (name == user).into(),
+            Self::Matching(pattern) => pattern.is_match(user.as_bytes()).into(),
         }
     }
 }

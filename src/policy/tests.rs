@@ -121,7 +121,7 @@ fn around(groups: &[&str]) -> Surroundings {
 fn line(map: &str, system_user: &str, pg_user: PgUser) -> MapLine {
     let map = MapName::new(map).unwrap();
     let source = format!("{system_user} {pg_user:?}").into();
-    MapLine { map, system_user: SystemUser::Name(system_user.into()), pg_user, source }
+    MapLine { map, system_user: SystemUser::Name(system_user.as_bytes().into()), pg_user, source }
 }
 
 /// `hostssl all all all cert map=m`, with these lines of `m` and one of another map.

@@ -257,6 +257,7 @@ fn line_facts((line, outcome): &(Box<str>, LineMatch)) -> LineFacts {
         LineMatch::Admits(role) => ("admits", Some(role.to_string())),
         LineMatch::SystemUserDiffers => ("system_user_differs", None),
         LineMatch::PgUserDiffers => ("pg_user_differs", None),
+        LineMatch::NoCapture => ("no_capture", None),
         LineMatch::Unknown => ("unknown", None),
     };
     LineFacts { line: line.to_string(), outcome, role }

@@ -98,11 +98,11 @@ fn roles(court: &Court, identity: &ClientIdentity) -> BTreeSet<String> {
     let own = ClientName::ALL.into_iter().filter_map(|kind| identity.name(kind).ok()).map(str::to_owned);
     let ruled = policy.rules().iter().flat_map(|rule| &rule.users).filter_map(|pattern| match pattern {
         UserPattern::Name(role) => Some(role.to_string()),
-        UserPattern::All | UserPattern::Group(_) => None,
+        UserPattern::All | UserPattern::Group(_) | UserPattern::Matching(_) => None,
     });
     let mapped = policy.maps().lines().iter().filter_map(|line| match &line.pg_user {
         PgUser::Name(role) => Some(role.to_string()),
-        PgUser::All | PgUser::Group(_) => None,
+        PgUser::All | PgUser::Group(_) | PgUser::Matching(_) | PgUser::Template { .. } => None,
     });
     own.chain(ruled).chain(mapped).collect()
 }
@@ -113,7 +113,7 @@ fn databases(court: &Court) -> BTreeSet<(String, bool)> {
     let named = patterns.filter_map(|pattern| match pattern {
         DatabasePattern::Name(name) => Some((name.to_string(), false)),
         DatabasePattern::Replication => Some((ANY_DATABASE.to_owned(), true)),
-        DatabasePattern::All | DatabasePattern::SameUser | DatabasePattern::SameRole => None,
+        DatabasePattern::All | DatabasePattern::SameUser | DatabasePattern::SameRole | DatabasePattern::Matching(_) => None,
     });
     named.chain([(ANY_DATABASE.to_owned(), false)]).collect()
 }
