@@ -55,6 +55,7 @@ install_debian_packages() {
         command -v go >/dev/null || missing+=(golang-go)
         [ -d /usr/share/gocode/src/github.com/lib/pq ] || missing+=(golang-github-lib-pq-dev)
         compgen -G '/usr/lib/*/odbc/psqlodbcw.so' >/dev/null || missing+=(odbc-postgresql)
+        [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
         compgen -G '/usr/lib/*/libodbc.so.2' >/dev/null || missing+=(libodbc2)
     fi
     if [ "$purpose" = bench ]; then

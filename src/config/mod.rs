@@ -13,6 +13,7 @@ mod locator;
 mod marks;
 mod pg_files;
 mod print;
+mod proxy;
 mod raw;
 mod reader;
 mod resolve;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::admin;
 use super::diagnostic::Faults;
+use super::proxy;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
 use super::rules::rules;
@@ -31,6 +32,7 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let backend = backend(&root.section("backend", faults), folder, faults);
     let lookup = Lookup::with(backend.as_ref().is_none_or(|backend| backend.lookup.is_some()));
     let rules = rules(&root, folder, lookup, faults);
+    let trusted_balancers = proxy::trusted(&root, faults);
     let cancel_plaintext = root.section("cancel", faults).optional(
         "plaintext",
         CancelPlaintext::Allow,
@@ -54,6 +56,7 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
             policy: rules.policy,
             rule_notices: rules.notices,
             rule_files: rules.files.into_iter().collect(),
+            trusted_balancers: trusted_balancers?,
             cancel_plaintext: cancel_plaintext?,
             limits: limits?,
             idle_session_timeout: idle_session_timeout?,

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::backend::BackendSettings;
 use crate::limits::SessionLimits;
 use crate::observe::ObserveSettings;
@@ -68,6 +70,8 @@ pub struct LiveSettings {
     pub rule_notices: Vec<String>,
     /// The files that they were read from or would be: a change of any, or of a folder among them, can change them.
     pub rule_files: Vec<PathBuf>,
+    /// The load balancers that state their clients' addresses, and must.
+    pub trusted_balancers: Vec<IpNet>,
     /// What becomes of a CancelRequest without a certificate.
     pub cancel_plaintext: CancelPlaintext,
     /// What is allowed to come, and how many of it.

@@ -3,6 +3,7 @@
 mod backend;
 mod limit;
 mod password;
+mod proxy;
 mod reason;
 mod session;
 mod tls;
@@ -10,6 +11,7 @@ mod tls;
 pub use backend::BackendFailure;
 pub use limit::Limit;
 pub use password::PasswordFault;
+pub use proxy::ProxyFault;
 pub use reason::{Blame, EndReason, Reason};
 pub use session::SessionError;
 pub use tls::TlsFailure;

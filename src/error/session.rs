@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{BackendFailure, Limit, PasswordFault, Reason, TlsFailure};
+use super::{BackendFailure, Limit, PasswordFault, ProxyFault, Reason, TlsFailure};
 use crate::policy::{Cause, Denial, Method, Replication, Request};
 use crate::types::RoleName;
 use crate::wire::{ErrorResponse, ProtocolVersion, SqlState, StartupError};
@@ -10,6 +10,8 @@ use crate::wire::{ErrorResponse, ProtocolVersion, SqlState, StartupError};
 /// The cause of a refusal, with what the operator needs to know.
 #[derive(Debug)]
 pub enum SessionError {
+    /// A trusted load balancer did not say where its client is.
+    Proxy(ProxyFault),
     /// A StartupMessage without TLS.
     Plaintext(Box<Request>),
     /// A startup packet that cannot be served.
@@ -55,6 +57,7 @@ impl SessionError {
     /// The reason code.
     pub const fn reason(&self) -> Reason {
         match self {
+            Self::Proxy(fault) => fault.reason(),
             Self::Plaintext(_) => Reason::Plaintext,
             Self::Startup(_) | Self::IncompleteStartup => Reason::Protocol,
             Self::Timeout => Reason::Timeout,
@@ -100,7 +103,8 @@ impl SessionError {
                 Some(response)
             }
             Self::Internal => Some(ErrorResponse::new(SqlState::INTERNAL_ERROR, "internal error")),
-            Self::IncompleteStartup
+            Self::Proxy(_)
+            | Self::IncompleteStartup
             | Self::Timeout
             | Self::Shed
             | Self::Tls(_)
@@ -115,6 +119,7 @@ impl SessionError {
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Proxy(fault) => fault.fmt(f),
             Self::Plaintext(_) => write!(f, "a StartupMessage without TLS; the client needs sslmode=verify-full, sslcert and sslkey"),
             Self::Startup(error) => error.fmt(f),
             Self::IncompleteStartup => write!(f, "incomplete startup packet"),

@@ -1,7 +1,7 @@
 //! What every stage of a login carries: the settings of its moment, its one deadline, and the trail for the record.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -48,18 +48,35 @@ pub(super) struct Arrival {
     pub(super) trail: Trail,
     /// Our end of the connection; `None` where it is not TCP.
     pub(super) local: Option<SocketAddr>,
+    /// The other end, as the kernel has it: the client's, or its balancer's.
+    peer: SocketAddr,
+    /// The address that failures count against; `None` while only a balancer's is known.
+    counted: Option<IpAddr>,
     waiting: Waiting,
 }
 
 impl Arrival {
     pub(super) fn new(peer: PeerAddress, local: Option<SocketAddr>, terms: Arc<Terms>, door: Arc<Door>) -> Self {
         let waiting = door.house.handshakes.enter(terms.limits().max_handshakes);
-        Self { door, terms, accepted: Instant::now(), trail: Trail::new(SessionId::generate(), peer), local, waiting }
+        let counted = (!terms.trusts_balancer(peer.ip())).then_some(peer.ip());
+        let trail = Trail::new(SessionId::generate(), peer);
+        Self { door, terms, accepted: Instant::now(), trail, local, peer: peer.socket_address(), counted, waiting }
+    }
+
+    /// Whether it is known where the client is: from the start, unless a balancer is to say so.
+    pub(super) fn is_introduced(&self) -> bool {
+        self.counted.is_some()
+    }
+
+    /// A balancer has said where the client is: that is what rules, limits and records see.
+    pub(super) fn introduce(&mut self, client: PeerAddress) {
+        self.trail.client = client;
+        self.counted = Some(client.ip());
     }
 
     /// Both ends of the connection, ours first, as the kernel's tables have them.
     pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        self.local.map(|local| (local, self.trail.client.socket_address()))
+        self.local.map(|local| (local, self.peer))
     }
 
     /// The one deadline of all that comes before AuthenticationOk. It is absolute: bytes that trickle in do not move it.
@@ -96,18 +113,19 @@ impl Arrival {
 
     /// The turn of this client's address for a handshake; at once for an address that keeps to its budget.
     pub(super) async fn turn(&self) -> Turn {
-        match self.terms.limits().max_failures_per_address {
-            Some(per_second) => self.door.house.failures.turn(self.trail.client.ip(), per_second).await,
-            None => Turn::default(),
+        match (self.terms.limits().max_failures_per_address, self.counted) {
+            (Some(per_second), Some(address)) => self.door.house.failures.turn(address, per_second).await,
+            (None, _) | (_, None) => Turn::default(),
         }
     }
 
     /// Counts a refusal against the client's address, if it is the client's doing.
     pub(super) fn charge(&self, error: &SessionError) {
         if let Some(per_second) = self.terms.limits().max_failures_per_address
+            && let Some(address) = self.counted
             && error.is_failure_of_client()
         {
-            self.door.house.failures.charge(self.trail.client.ip(), per_second);
+            self.door.house.failures.charge(address, per_second);
         }
     }
 

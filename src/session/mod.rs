@@ -1,7 +1,7 @@
 //! One connection, from accept to its record. Each stage is a type that holds what is known by then; moving on consumes it.
 //!
 //! ```text
-//! Accepted --negotiate--> Encrypting --handshake--> TlsEstablished --read_startup--> Started --authorize--> Authorized
+//! [Fronted --introduce-->] Accepted --negotiate--> Encrypting --handshake--> TlsEstablished --read_startup--> Started --authorize--> Authorized
 //!          --connect--> Connecting --log_in--> Connected --pipe--> Relay
 //! ```
 //!
@@ -13,6 +13,7 @@ mod arrival;
 mod authorize;
 mod cancel;
 mod closing;
+mod fronted;
 mod handshake;
 mod leave;
 mod login;
@@ -45,6 +46,7 @@ pub use timers::watch_timers;
 use accepted::{Accepted, Negotiated};
 use arrival::Arrival;
 use cancel::PendingCancel;
+use fronted::{Fronted, Introduced};
 use login::Connected;
 use panics::poll_guarded;
 use reply::Rejected;
@@ -109,7 +111,15 @@ enum Outcome<S> {
 }
 
 async fn establish<S: Transport>(stream: S, acceptor: Acceptor, arrival: Box<Arrival>) -> Result<Outcome<S>, Rejected<S>> {
-    let encrypting = match Accepted::new(stream, arrival).negotiate().await? {
+    let accepted = if arrival.is_introduced() {
+        Accepted::new(stream, arrival)
+    } else {
+        match Fronted::new(stream, arrival).introduce().await? {
+            Introduced::Client(accepted) => accepted,
+            Introduced::Probe => return Ok(Outcome::Probe),
+        }
+    };
+    let encrypting = match accepted.negotiate().await? {
         Negotiated::Encrypt(encrypting) => encrypting,
         Negotiated::Cancel(pending) => return Ok(Outcome::Cancel(pending)),
         Negotiated::Probe => return Ok(Outcome::Probe),

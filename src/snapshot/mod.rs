@@ -1,9 +1,11 @@
 //! All that a new connection is judged and served by, read and checked together, immutable.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 use crate::backend::{BackendSettings, MembershipLookup, Passfile};
@@ -28,6 +30,7 @@ pub struct Terms {
     backend: Arc<BackendSettings>,
     passfile: Option<Passfile>,
     memberships: Option<Arc<MembershipLookup>>,
+    trusted_balancers: Vec<IpNet>,
     cancel_plaintext: CancelPlaintext,
     limits: LimitSettings,
     idle_session_timeout: Option<Duration>,
@@ -68,6 +71,7 @@ impl Snapshot {
             passfile,
             policy: settings.policy.clone(),
             backend,
+            trusted_balancers: settings.trusted_balancers.clone(),
             cancel_plaintext: settings.cancel_plaintext,
             limits: settings.limits.clone(),
             idle_session_timeout: settings.idle_session_timeout,
@@ -79,7 +83,13 @@ impl Snapshot {
 
     /// What an operator should know about it although it is no fault, a sentence each.
     pub fn notices(&self) -> Vec<String> {
-        self.tls.warnings().to_vec()
+        let everybody = self.terms.trusted_balancers.iter().filter(|network| network.prefix_len() == 0);
+        let told = everybody.map(|network| {
+            format!(
+                "proxy_protocol.trusted: {network} is every address: whoever can connect can say to be anywhere; list the balancers alone"
+            )
+        });
+        self.tls.warnings().iter().cloned().chain(told).collect()
     }
 
     /// What accepts TLS.
@@ -112,6 +122,11 @@ impl Terms {
     /// Who knows of which roles a role is a member; nobody where `backend.lookup_role` is not set.
     pub fn memberships(&self) -> Option<&Arc<MembershipLookup>> {
         self.memberships.as_ref()
+    }
+
+    /// Whether a connection from this address begins with a PROXY header, whose word counts.
+    pub fn trusts_balancer(&self, address: IpAddr) -> bool {
+        self.trusted_balancers.iter().any(|network| network.contains(&address))
     }
 
     /// Whether a CancelRequest may come without a certificate.

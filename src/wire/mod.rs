@@ -7,6 +7,7 @@ mod backend;
 mod cancel;
 mod frontend;
 mod params;
+mod proxy;
 mod query;
 mod scan;
 mod settings;
@@ -20,6 +21,7 @@ pub use backend::{
 pub use cancel::{CancelKey, CancelRequest};
 pub use frontend::FrontendScanner;
 pub use params::StartupParameters;
+pub use proxy::{ProxyError, ProxyHeader, ProxyProgress};
 pub use query::{QueryMessage, query, terminate};
 pub use scan::{InvalidLength, MessageScanner, Piece};
 pub use sqlstate::SqlState;

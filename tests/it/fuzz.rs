@@ -19,6 +19,11 @@ fn startup_packets_are_read_as_postgresql_reads_them() {
 }
 
 #[test]
+fn a_proxy_header_is_read_to_its_last_byte_and_no_further() {
+    fuzz("proxy", bodies::proxy, &vectors(".proxy.bin"));
+}
+
+#[test]
 fn a_clients_stream_has_the_same_messages_however_it_is_cut() {
     fuzz("frontend_scanner", bodies::frontend_scanner, &vectors(".frontend.bin"));
 }

@@ -36,6 +36,7 @@ mod limits;
 mod membership;
 mod pki;
 mod pki_life;
+mod proxy;
 mod refusals;
 mod scram;
 mod sessions;

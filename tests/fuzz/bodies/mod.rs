@@ -6,6 +6,7 @@
 mod certificate;
 mod config;
 mod login;
+mod proxy;
 mod scanner;
 mod session;
 mod startup;
@@ -13,6 +14,7 @@ mod startup;
 pub use certificate::certificate;
 pub use config::config;
 pub use login::backend_login;
+pub use proxy::proxy;
 pub use scanner::frontend_scanner;
 pub use session::backend_scanner;
 pub use startup::startup;
