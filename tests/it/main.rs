@@ -41,3 +41,4 @@ mod refusals;
 mod scram;
 mod sessions;
 mod supply_chain;
+mod systemd;

@@ -1,0 +1,91 @@
+//! The files of `config/systemd`, judged by the programs that will read them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::harness::clients::succeeded;
+use crate::harness::daemon::{Config, Daemon, postern_path};
+use crate::harness::pki::{Pki, Profile};
+use crate::harness::postgres::{Installation, Postgres};
+use crate::harness::wait_until;
+use crate::harness::wire::Wire;
+
+#[test]
+fn systemd_finds_the_service_little_exposed() {
+    let unit = file("postern.service");
+    let judged = succeeded(run("systemd-analyze", &["security", "--offline=true", "--no-pager", "--threshold=15", text(&unit)]));
+    assert!(judged.contains("Overall exposure level for postern.service"), "{judged}");
+}
+
+#[test]
+fn systemd_reads_the_unit_without_a_complaint() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = fs::read_to_string(file("postern.service")).unwrap();
+    // This machine has neither the program's usual place nor its user.
+    let unit =
+        unit.replace("/usr/local/bin/postern", postern_path()).replace("User=postern", "User=root").replace("Group=postern", "Group=root");
+    let copy = dir.path().join("postern.service");
+    fs::write(&copy, unit).unwrap();
+    let verified = run("systemd-analyze", &["verify", text(&copy)]);
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success() && !said.contains("postern.service:"), "{said}");
+}
+
+#[test]
+fn logrotate_starts_a_new_file_and_the_chain_goes_on() {
+    let postgres = Postgres::isolated(&Installation::debian());
+    postgres.sql("create role alice login");
+    let pki = Pki::new();
+    let logs = tempfile::tempdir().unwrap();
+    let trail = logs.path().join("audit.jsonl");
+    let config = Config::new(&pki, postgres.dir.path(), postgres.port).audit_file(&trail);
+    let postern = Daemon::start(&config);
+    let log_in =
+        || drop(Wire::log_in(postern.address(), &pki.client(Profile::Good), "alice").unwrap_or_else(|refusal| panic!("{refusal}")));
+    let ends = |path: &Path| fs::read_to_string(path).unwrap_or_default().lines().filter(|line| line.contains("\"session.end\"")).count();
+    log_in();
+    wait_until("the first session is on record", || ends(&trail) == 1);
+
+    let settings = fs::read_to_string(file("postern.logrotate")).unwrap();
+    let told = "systemctl kill --kill-whom=main --signal=USR1 postern.service";
+    assert!(settings.contains(told));
+    let settings = settings.replace(told, &format!("kill -USR1 {}", postern.pid()));
+    let settings = settings.replace("/var/log/postern", text(logs.path())).replace("    dateext\n", "");
+    let own = logs.path().join("logrotate.conf");
+    fs::write(&own, settings).unwrap();
+    let state = logs.path().join("state");
+    succeeded(run("logrotate", &["--force", "--state", text(&state), text(&own)]));
+    let old = logs.path().join("audit.jsonl.1");
+    wait_until("there is a new file", || trail.exists());
+    log_in();
+    wait_until("the second session is on record", || ends(&trail) == 1);
+
+    let whole = [fs::read_to_string(&old).unwrap(), fs::read_to_string(&trail).unwrap()].concat();
+    let records: Vec<serde_json::Value> = whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<_> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..records.len() as u64).collect::<Vec<_>>());
+    for (line, next) in whole.lines().zip(records.iter().skip(1)) {
+        assert_eq!(next["prev"].as_str().unwrap(), sha256(line));
+    }
+}
+
+fn sha256(line: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, line.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config/systemd").join(name)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap_or_else(|error| {
+        panic!("{program} cannot be run ({error}): run `make test`, which installs it");
+    })
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
