@@ -200,11 +200,15 @@ fn write_portrait(out: &mut String, portrait: &Portrait) {
 
 /// What clients with `sslmode=verify-full` will make of it, if it is meant for them.
 fn as_server(portrait: &Portrait) -> Option<String> {
-    let purposes = portrait.extended_key_usage.as_ref()?;
-    if !purposes.iter().any(|purpose| purpose == "serverAuth") {
+    let hosts: Vec<_> = portrait.alternative_names.iter().filter_map(host).collect();
+    let is_servers = match &portrait.extended_key_usage {
+        Some(purposes) => purposes.iter().any(|purpose| purpose == "serverAuth"),
+        // Then it is for every purpose, and a host's name tells what it was made for.
+        None => !hosts.is_empty(),
+    };
+    if !is_servers {
         return None;
     }
-    let hosts: Vec<_> = portrait.alternative_names.iter().filter_map(host).collect();
     Some(if hosts.is_empty() {
         "its subjectAltName names no host: libpq compares the CN, most other drivers refuse it".to_owned()
     } else {

@@ -64,6 +64,16 @@ fn a_chain_is_followed_within_the_file_and_no_further() {
 }
 
 #[test]
+fn a_certificate_for_every_purpose_with_a_hosts_name_is_shown_as_a_servers_too() {
+    let ca = Maker::new("server-ca");
+    let names = sequence(&[element(0x82, b"localhost")]);
+    let server = Draft::leaf("localhost").with(&[0x55, 0x1d, 17], false, &names).sign(&key(), &ca);
+    has(&shown(&[("CERTIFICATE", server)]), "  as a server  sslmode=verify-full takes it for localhost\n");
+    let alice = shown(&[("CERTIFICATE", Draft::leaf("alice").sign(&key(), &ca))]);
+    assert!(!alice.contains("as a server"), "{alice}");
+}
+
+#[test]
 fn what_speaks_against_a_login_is_listed_with_the_fault_of_the_name() {
     let ca = Maker::new("client-ca");
     let server = Draft::of(&[0x30, 0]).purpose(SERVER_AUTH).sign(&key(), &ca);
