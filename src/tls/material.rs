@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::identity::{Certificate, Crl};
 use crate::os;
@@ -58,7 +59,7 @@ impl Source<'_> {
                 return Err(vec![self.fault(what)]);
             }
         }
-        let blocks: Result<Vec<_>, _> = rustls_pemfile::certs(&mut bytes.as_slice()).collect();
+        let blocks: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
         let blocks = blocks.map_err(|error| vec![self.fault(broken(&error))])?;
         if blocks.is_empty() {
             return Err(vec![self.fault(self.none_found(&bytes, "CERTIFICATE", "x509"))]);
@@ -77,13 +78,13 @@ impl Source<'_> {
     pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, MaterialFault> {
         let (mut bytes, metadata) = self.read(MAX_KEY)?;
         let encrypted = has_block(&bytes, "ENCRYPTED PRIVATE KEY") || contains(&bytes, b"Proc-Type: 4,ENCRYPTED");
-        let key = rustls_pemfile::private_key(&mut bytes.as_slice());
+        let key = PrivateKeyDer::from_pem_slice(&bytes);
         let none = self.none_found(&bytes, "PRIVATE KEY", "pkey");
         // Best effort: the text of the key need not stay in freed memory. black_box keeps the write.
         bytes.fill(0);
         std::hint::black_box(&bytes);
         // A file that is no key at all, such as the certificate, need not have a key's mode.
-        if !encrypted && matches!(key, Ok(None)) {
+        if !encrypted && matches!(key, Err(pem::Error::NoItemsFound)) {
             return Err(self.fault(none));
         }
         self.check_permissions(&metadata)?;
@@ -92,8 +93,7 @@ impl Source<'_> {
                 "the private key is protected by a passphrase, which nobody could type; write it without: openssl pkey -in {}",
                 self.file.display()
             ))),
-            Ok(Some(key)) => Ok(key),
-            Ok(None) => Err(self.fault(none)),
+            Ok(key) => Ok(key),
             Err(error) => Err(self.fault(broken(&error))),
         }
     }
@@ -101,7 +101,7 @@ impl Source<'_> {
     /// Every CRL of the file, at least one.
     pub(super) fn crls(&self) -> Result<Vec<Crl>, Vec<MaterialFault>> {
         let (bytes, _) = self.read(MAX_CRLS).map_err(|fault| vec![fault])?;
-        let blocks: Result<Vec<_>, _> = rustls_pemfile::crls(&mut bytes.as_slice()).collect();
+        let blocks: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
         let blocks = blocks.map_err(|error| vec![self.fault(broken(&error))])?;
         if blocks.is_empty() {
             return Err(vec![self.fault(self.none_found(&bytes, "X509 CRL", "crl"))]);
@@ -176,8 +176,15 @@ fn forbidden_mode(file: &Path, mode: u32, owner: u32, us: u32) -> Option<String>
 }
 
 /// What to say of a PEM block that cannot be decoded.
-fn broken(error: &std::io::Error) -> String {
-    format!("it is not whole PEM: {error}; perhaps it was copied in part, write it again")
+fn broken(error: &pem::Error) -> String {
+    // pem::Error is non-exhaustive, and shows bytes as numbers. Its end marker is the block's label.
+    #[allow(clippy::wildcard_enum_match_arm)]
+    let what = match error {
+        pem::Error::MissingSectionEnd { end_marker } => format!("the line \"-----END {}-----\" is missing", end_marker.escape_ascii()),
+        pem::Error::IllegalSectionStart { .. } => "a line that should begin a block does not end with \"-----\"".to_owned(),
+        other => other.to_string(),
+    };
+    format!("it is not whole PEM: {what}; perhaps it was copied in part, write it again")
 }
 
 /// The label of the first PEM block, if it is plain text of a reasonable length.

@@ -46,7 +46,6 @@ const HOMES: &[(&str, &str)] = &[
     ("rustls", "tls/"),
     ("tokio_rustls", "tls/"),
     ("webpki", "tls/"),
-    ("rustls_pemfile", "tls/material.rs"),
     ("x509_parser", "identity/"),
     ("serde_yaml", "config/"),
     ("saphyr_parser", "config/"),

@@ -77,7 +77,11 @@ fn a_file_of_another_kind_is_called_by_its_name() {
     assert!(Probe::of("hello").key().is_err_and(|what| what.contains("no PEM block was found")));
     let trusted = Probe::of(pem("TRUSTED CERTIFICATE", b"x") + &root);
     assert!(trusted.certificates().is_err_and(|what| what.contains("TRUSTED CERTIFICATE")));
-    assert!(Probe::of(&root[..root.len() - 40]).certificates().is_err_and(|what| what.contains("not whole PEM")));
+    assert!(
+        Probe::of(&root[..root.len() - 40])
+            .certificates()
+            .is_err_and(|what| what.contains("not whole PEM: the line \"-----END CERTIFICATE-----\" is missing"))
+    );
 }
 
 #[test]
