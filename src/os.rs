@@ -39,6 +39,14 @@ pub fn user(name: &str) -> io::Result<Option<User>> {
     Ok(User::from_name(name)?)
 }
 
+/// The name of a user; `None` where the system's databases know none.
+///
+/// # Errors
+/// The databases could not be asked.
+pub fn user_name(uid: u32) -> io::Result<Option<String>> {
+    Ok(User::from_uid(Uid::from_raw(uid))?.map(|user| user.name))
+}
+
 /// Whom this process acts as.
 pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()

@@ -7,6 +7,7 @@ mod conninfo;
 mod demo;
 mod explain;
 mod load;
+mod lockdown;
 mod pki;
 mod serve;
 mod table;
@@ -47,6 +48,8 @@ enum Command {
     /// Make and look at certificates
     #[command(subcommand)]
     Pki(pki::Command),
+    /// Print the lines of PostgreSQL's own files that leave Postern as the one way in
+    Lockdown(lockdown::Arguments),
     /// Print how a user connects, for psql, drivers, pg_service.conf or JDBC
     Conninfo(conninfo::Arguments),
     /// Tell the whole story on this machine, with a PostgreSQL of its own
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Sessions(asking) => admin::sessions(asking),
         Command::Kill(killing) => admin::kill(killing),
         Command::Pki(command) => pki::run(command),
+        Command::Lockdown(arguments) => lockdown::run(arguments),
         Command::Conninfo(arguments) => conninfo::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     }

@@ -33,6 +33,7 @@ mod harness;
 mod hostile;
 mod introduction;
 mod limits;
+mod lockdown;
 mod membership;
 mod pki;
 mod pki_life;

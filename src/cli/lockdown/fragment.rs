@@ -1,0 +1,231 @@
+//! What stands in PostgreSQL's own files when nobody comes to it but by Postern. Only text: nothing is asked and nothing is written.
+//!
+//! A pg_hba.conf whose last `local` line is for `all` and asks for a map's consent leaves nobody else a way: the first line that
+//! matches decides, and nothing falls through.
+
+use crate::types::RoleName;
+
+/// What is locked down, and for whom it stays open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lockdown {
+    pub(super) way: Way,
+    pub(super) port: u16,
+    pub(super) method: Method,
+    /// Who comes through Postern.
+    pub(super) clients: Clients,
+    /// `backend.lookup_role`.
+    pub(super) lookup_role: Option<RoleName>,
+    /// Whether a rule admits physical replication.
+    pub(super) replication: bool,
+    /// The `database` and `user` columns of the rules that pass a password on, as pg_hba.conf has them.
+    pub(super) passed_on: Vec<(String, String)>,
+}
+
+/// How Postern reaches PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A Unix socket in this directory.
+    Socket(String),
+    /// A loopback address.
+    Loopback(std::net::IpAddr),
+}
+
+/// How PostgreSQL knows Postern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// By the OS user that it runs as.
+    Peer {
+        /// Its name, as PostgreSQL's machine or container knows it.
+        os_user: String,
+    },
+    /// By the passwords of `backend.passfile`.
+    Scram,
+}
+
+/// The roles that may come through Postern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Clients {
+    /// These, a line for each: every version of PostgreSQL understands it.
+    Roles(Vec<RoleName>),
+    /// The members of this role, from PostgreSQL 16 on; and who they are, where that is known.
+    Group(RoleName, Vec<RoleName>),
+}
+
+/// The map of pg_ident.conf.
+const MAP: &str = "postern";
+
+impl Lockdown {
+    /// The lines of postgresql.conf.
+    pub(super) fn postgresql_conf(&self) -> String {
+        let mut text = match &self.way {
+            Way::Socket(directory) => format!(
+                "# No TCP: the Unix socket is the only way in, and only for this machine.\nlisten_addresses = ''\nunix_socket_directories = {}\n",
+                setting(directory)
+            ),
+            Way::Loopback(address) => {
+                format!("# This machine only; a Unix socket would need no password.\nlisten_addresses = '{address}'\n")
+            }
+        };
+        text.push_str(&format!("port = {}\n", self.port));
+        if self.method == Method::Scram || !self.passed_on.is_empty() {
+            text.push_str("password_encryption = 'scram-sha-256'\n");
+        }
+        text
+    }
+
+    /// The whole of pg_hba.conf.
+    pub(super) fn pg_hba_conf(&self) -> Vec<u8> {
+        let mut text = String::from(
+            "# In place of all other lines. The first that matches decides, and nothing falls through: no host line, no trust.\n\
+             # TYPE  DATABASE  USER  METHOD\n\
+             # Administrators, as the OS user postgres on PostgreSQL's own machine.\n\
+             local  all  postgres  peer\n",
+        );
+        let (kind, address) = match &self.way {
+            Way::Socket(_) => ("local", String::new()),
+            Way::Loopback(address) => ("host", format!("  {address}/{}", if address.is_ipv4() { 32 } else { 128 })),
+        };
+        if !self.passed_on.is_empty() {
+            text.push_str("# Rules that ask for a password beside the certificate: PostgreSQL asks for it through Postern.\n");
+        }
+        for (databases, users) in &self.passed_on {
+            text.push_str(&format!("{kind}  {databases}  {users}{address}  scram-sha-256\n"));
+        }
+        let method = match &self.method {
+            Method::Peer { .. } => format!("peer map={MAP}"),
+            Method::Scram => "scram-sha-256".to_owned(),
+        };
+        text.push_str("# Postern.\n");
+        text.push_str(&format!("{kind}  all  all{address}  {method}\n"));
+        if self.replication {
+            text.push_str(&format!("{kind}  replication  all{address}  {method}\n"));
+        }
+        text.into_bytes()
+    }
+
+    /// The map of pg_ident.conf.
+    pub(super) fn pg_ident_conf(&self) -> Vec<u8> {
+        let Method::Peer { os_user } = &self.method else {
+            return b"# Nothing: with scram-sha-256 there is no map. Each role needs a line in backend.passfile.\n".to_vec();
+        };
+        let mut text =
+            b"# Whom the OS user that Postern runs as may be: never a superuser, never all.\n# MAP  SYSTEM-USER  PG-USER\n".to_vec();
+        let mut line = |user: &[u8]| {
+            text.extend_from_slice(&[MAP.as_bytes(), b"  ", &token(os_user.as_bytes()), b"  ", user, b"\n"].concat());
+        };
+        match &self.clients {
+            Clients::Roles(roles) => roles.iter().for_each(|role| line(&token(role.as_bytes()))),
+            Clients::Group(group, _) => line(&[b"+", &token(group.as_bytes())[..]].concat()),
+        }
+        let listed = matches!(&self.clients, Clients::Roles(roles) if self.lookup_role.as_ref().is_some_and(|role| roles.contains(role)));
+        if let Some(role) = self.lookup_role.as_ref().filter(|_| !listed) {
+            line(&token(role.as_bytes()));
+        }
+        text
+    }
+
+    /// What a superuser has to do besides, as SQL with comments.
+    pub(super) fn sql(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let (Clients::Group(group, members), Method::Peer { .. }) = (&self.clients, &self.method) {
+            let group = identifier(group);
+            text.extend_from_slice(b"-- Whoever may come through Postern is a member of this role.\nCREATE ROLE ");
+            text.extend_from_slice(&[&group[..], b" NOLOGIN;\n"].concat());
+            let members: Vec<Vec<u8>> = members.iter().map(identifier).collect();
+            if members.is_empty() {
+                text.extend_from_slice(&[b"-- GRANT ", &group[..], b" TO each of them;\n"].concat());
+            } else {
+                text.extend_from_slice(&[b"GRANT ", &group[..], b" TO ", &members.join(&b", "[..]), b";\n"].concat());
+            }
+        }
+        text.extend_from_slice(b"SELECT pg_catalog.pg_reload_conf(); -- listen_addresses and unix_socket_directories want a restart\n");
+        text
+    }
+}
+
+/// A value of postgresql.conf.
+fn setting(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
+/// A name as pg_hba.conf and pg_ident.conf read it: in quotes where anything about it is special, which takes the meaning from `all`,
+/// `+` and `/` too (src/backend/libpq/hba.c, next_token).
+pub(super) fn token(name: &[u8]) -> Vec<u8> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.$".contains(byte);
+    const KEYWORDS: [&[u8]; 5] = [b"all", b"sameuser", b"samerole", b"samegroup", b"replication"];
+    if name.iter().all(plain) && !KEYWORDS.contains(&name) {
+        return name.to_vec();
+    }
+    quoted(name)
+}
+
+/// A name as SQL reads it.
+fn identifier(name: &RoleName) -> Vec<u8> {
+    quoted(name.as_bytes())
+}
+
+fn quoted(name: &[u8]) -> Vec<u8> {
+    let mut text = vec![b'"'];
+    for byte in name {
+        if *byte == b'"' {
+            text.push(b'"');
+        }
+        text.push(*byte);
+    }
+    text.push(b'"');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &str) -> RoleName {
+        RoleName::truncated(name.as_bytes()).unwrap()
+    }
+
+    fn lockdown(clients: Clients) -> Lockdown {
+        Lockdown {
+            way: Way::Socket("/run/postgresql".into()),
+            port: 5432,
+            method: Method::Peer { os_user: "postern".into() },
+            clients,
+            lookup_role: Some(role("lookup")),
+            replication: false,
+            passed_on: vec![],
+        }
+    }
+
+    fn ident(clients: Clients) -> String {
+        String::from_utf8(lockdown(clients).pg_ident_conf())
+            .unwrap()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn each_role_has_its_line_and_the_lookup_role_too() {
+        assert_eq!(ident(Clients::Roles(vec![role("alice"), role("lookup")])), "postern  postern  alice\npostern  postern  lookup");
+        assert_eq!(ident(Clients::Group(role("staff"), vec![])), "postern  postern  +staff\npostern  postern  lookup");
+    }
+
+    #[test]
+    fn no_name_means_more_than_itself() {
+        assert_eq!(
+            ident(Clients::Roles(["all", "+staff", "/.*", "a b", "a\"b", "#x"].map(role).to_vec())),
+            "postern  postern  \"all\"\npostern  postern  \"+staff\"\npostern  postern  \"/.*\"\npostern  postern  \"a b\"\n\
+             postern  postern  \"a\"\"b\"\npostern  postern  \"#x\"\npostern  postern  lookup"
+        );
+    }
+
+    #[test]
+    fn there_is_a_line_for_replication_only_where_a_rule_admits_it() {
+        let mut lockdown = lockdown(Clients::Roles(vec![]));
+        let lines = |lockdown: &Lockdown| String::from_utf8(lockdown.pg_hba_conf()).unwrap();
+        assert!(!lines(&lockdown).contains("replication"));
+        lockdown.replication = true;
+        assert!(lines(&lockdown).contains("local  replication  all  peer map=postern\n"));
+    }
+}
