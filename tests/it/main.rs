@@ -39,6 +39,7 @@ mod pki;
 mod pki_life;
 mod proxy;
 mod refusals;
+mod relayed_password;
 mod scram;
 mod sessions;
 mod supply_chain;

@@ -8,6 +8,8 @@ use postern::backend::{BackendSettings, BackendTarget, Introduction, LookupSetti
 use postern::types::RoleName;
 
 use crate::harness::postgres::{Installation, Postgres};
+use crate::harness::wire::{Refusal, TlsOptions, Wire, startup};
+use crate::harness::{World, wait_until};
 
 fn role(name: &[u8]) -> RoleName {
     RoleName::truncated(name).unwrap()
@@ -116,4 +118,108 @@ fn what_cannot_be_known_is_a_failure() {
     postgres.stop();
     let refusal = groups_of(&postgres, None, b"alice").unwrap_err();
     assert!(refusal.contains("cannot be reached"), "{refusal}");
+}
+
+/// Postern in front of roles and groups: dev is in staff, alice in dev; bob is in nothing.
+fn world(installation: &Installation, hba: &str, ttl: &str) -> World {
+    let world = World::configured_before(installation, |config| {
+        config.backend_key(&format!("lookup_role: postern, lookup_ttl: {ttl}")).with(&format!("hba:\n{hba}"))
+    });
+    world.postgres.sql(
+        "create role postern login; create role staff; create role dev in role staff; grant dev to alice;
+         create role root superuser login; create database staff; create database other",
+    );
+    world
+}
+
+fn log_in(world: &World, user: &str, database: &str) -> Result<Wire, Refusal> {
+    let credentials = if user == "alice" { world.alice.clone() } else { world.pki.named(user) };
+    let mut wire = Wire::connect_tls(world.address(), &TlsOptions::with(Some(credentials)))?;
+    wire.send(&startup(&[("user", user), ("database", database)]));
+    wire.until_ready()?;
+    Ok(wire)
+}
+
+#[track_caller]
+fn enters(world: &World, user: &str, database: &str) {
+    log_in(world, user, database).unwrap_or_else(|refusal| panic!("{user} in {database}: {refusal}"));
+}
+
+#[track_caller]
+fn has_no_entry(world: &World, user: &str, database: &str) {
+    let Err(refusal) = log_in(world, user, database) else { panic!("{user} was let into {database}") };
+    let expected =
+        format!("FATAL 28000 no pg_hba.conf entry for host \"127.0.0.1\", user \"{user}\", database \"{database}\", SSL encryption");
+    assert_eq!(refusal.to_string(), expected);
+}
+
+#[test]
+fn a_group_lets_in_its_members_direct_or_indirect_and_no_superuser_for_being_one() {
+    for installation in Installation::both() {
+        let world = world(&installation, "  - { database: postgres, user: +staff, address: all, method: cert }", "10s");
+        enters(&world, "alice", "postgres");
+        for user in ["bob", "root", "nobody"] {
+            has_no_entry(&world, user, "postgres");
+        }
+    }
+}
+
+#[test]
+fn samerole_is_a_database_of_the_name_of_a_role_that_one_is_a_member_of() {
+    for installation in Installation::both() {
+        let world = world(&installation, "  - { database: samerole, user: all, address: all, method: cert }", "10s");
+        for database in ["alice", "staff"] {
+            enters(&world, "alice", database);
+        }
+        has_no_entry(&world, "alice", "other");
+        has_no_entry(&world, "bob", "staff");
+    }
+}
+
+#[test]
+fn a_membership_is_believed_for_its_time_and_no_longer() {
+    let rule = "  - { database: all, user: +staff, address: all, method: cert }";
+    let patient = world(&Installation::debian(), rule, "1h");
+    enters(&patient, "alice", "postgres");
+    patient.postgres.sql("revoke dev from alice");
+    enters(&patient, "alice", "postgres");
+
+    let brief = world(&Installation::eighteen(), rule, "1s");
+    enters(&brief, "alice", "postgres");
+    brief.postgres.sql("revoke dev from alice");
+    wait_until("alice is out", || log_in(&brief, "alice", "postgres").is_err());
+    has_no_entry(&brief, "alice", "postgres");
+}
+
+#[test]
+fn many_logins_of_one_role_ask_once() {
+    let world = world(&Installation::debian(), "  - { database: all, user: +staff, address: all, method: cert }", "1h");
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| enters(&world, "alice", "postgres"));
+        }
+    });
+    let asked = world.postgres.log().matches("connection authorized: user=postern").count();
+    assert_eq!(asked, 1, "{}", world.postgres.log());
+}
+
+#[test]
+fn whoever_cannot_be_asked_about_is_refused_and_nobody_is_asked_about_who_has_no_certificate() {
+    let mut world = world(&Installation::debian(), "  - { database: all, user: +staff, address: all, method: cert }", "0");
+    enters(&world, "alice", "postgres");
+    let before = world.postgres.log().matches("connection authorized: user=postern").count();
+    let mut wire = Wire::connect_tls(world.address(), &TlsOptions::with(None)).unwrap();
+    wire.send(&startup(&[("user", "alice"), ("database", "postgres")]));
+    let refusal = wire.until_ready().unwrap_err();
+    assert_eq!(refusal.to_string(), "FATAL 28000 connection requires a valid client certificate");
+    assert_eq!(world.postgres.log().matches("connection authorized: user=postern").count(), before);
+
+    world.postgres.stop();
+    let Err(Refusal::Error(fields)) = log_in(&world, "alice", "postgres") else { panic!("alice was to be refused") };
+    assert_eq!(fields.to_string(), "FATAL 57P03 the database system is not accepting connections");
+    let record = world.postern().wait_for_record(|record| record["reason"] == "backend_unreachable");
+    assert_eq!(record["event"], "connection.refused", "{record}");
+    wait_until("the log says why", || world.postern().log().contains("as backend.lookup_role"));
+    world.postgres.start();
+    enters(&world, "alice", "postgres");
 }

@@ -307,18 +307,18 @@ fn write_passfile(config: &Config, lines: &str, mode: u32) {
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn authentication(code: u32, body: &[u8]) -> Vec<u8> {
+pub fn authentication(code: u32, body: &[u8]) -> Vec<u8> {
     message('R', &[&code.to_be_bytes(), body].concat())
 }
 
 /// AuthenticationOk, BackendKeyData, ReadyForQuery.
-fn admit(stream: &mut TcpStream) {
+pub fn admit(stream: &mut TcpStream) {
     let key = message('K', &[0, 0, 0, 7, 0, 0, 0, 9]);
     drop(stream.write_all(&[authentication(0, b""), key, message('Z', b"I")].concat()));
 }
 
 /// Offers SCRAM-SHA-256, reads the client's first message and answers it as PostgreSQL does, but for the number of iterations.
-fn challenge(stream: &mut TcpStream, iterations: u32) {
+pub fn challenge(stream: &mut TcpStream, iterations: u32) {
     stream.write_all(&authentication(10, b"SCRAM-SHA-256\0\0")).unwrap();
     let first = String::from_utf8(read_message(stream)).unwrap();
     let nonce = first.split("r=").nth(1).unwrap();
@@ -326,12 +326,12 @@ fn challenge(stream: &mut TcpStream, iterations: u32) {
     stream.write_all(&authentication(11, challenge.as_bytes())).unwrap();
 }
 
-fn read_message(stream: &mut TcpStream) -> Vec<u8> {
+pub fn read_message(stream: &mut TcpStream) -> Vec<u8> {
     stream.read_exact(&mut [0]).unwrap();
     read_body(stream)
 }
 
-fn read_body(stream: &mut TcpStream) -> Vec<u8> {
+pub fn read_body(stream: &mut TcpStream) -> Vec<u8> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).unwrap();
     let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];

@@ -17,7 +17,7 @@ use crate::backend::{BackendSettings, BackendTarget, Client, Passfile};
 use crate::config;
 use crate::error::BackendFailure;
 use crate::os;
-use crate::policy::{self, DatabasePattern, Policy, Rule, UserPattern};
+use crate::policy::{self, DatabasePattern, Pattern, Policy, Rule, UserPattern};
 use crate::types::RoleName;
 
 /// What to print, and for whom PostgreSQL stays open.
@@ -193,6 +193,7 @@ fn database(pattern: &DatabasePattern) -> Vec<u8> {
         DatabasePattern::SameRole => b"samerole".to_vec(),
         DatabasePattern::Replication => b"replication".to_vec(),
         DatabasePattern::Name(name) => token(name.as_bytes()),
+        DatabasePattern::Matching(pattern) => regex(pattern),
     }
 }
 
@@ -201,5 +202,11 @@ fn user(pattern: &UserPattern) -> Vec<u8> {
         UserPattern::All => b"all".to_vec(),
         UserPattern::Group(role) => [b"+", &token(role.as_bytes())[..]].concat(),
         UserPattern::Name(name) => token(name.as_bytes()),
+        UserPattern::Matching(pattern) => regex(pattern),
     }
+}
+
+/// A regular expression, in quotes: PostgreSQL 16 and newer read it there too.
+fn regex(pattern: &Pattern) -> Vec<u8> {
+    token(&[b"/", pattern.source()].concat())
 }
