@@ -2,6 +2,7 @@
 
 mod drain;
 mod signals;
+mod systemd;
 
 use std::io;
 use std::net::TcpListener;
@@ -121,6 +122,7 @@ fn serve(runtime: &Runtime, bound: Bound, snapshot: Snapshot, observers: &Observ
         let house = House::default();
         let snapshots = Arc::new(Snapshots::new(snapshot));
         let (phase, phases) = watch::channel(Phase::Starting);
+        tokio::spawn(systemd::tell(phases.clone()));
         let _admin = bound.admin.serve(View {
             observers: observers.clone(),
             sessions: Arc::clone(&house.sessions),

@@ -53,6 +53,7 @@ const HOMES: &[(&str, &str)] = &[
     ("pem", "pki/"),
     ("aws_lc_rs", "crypto.rs"),
     ("socket2", "listen/"),
+    ("sd_notify", "daemon/systemd.rs"),
     ("clap", "cli/"),
     ("hyper", "admin/"),
     ("hyper_util", "admin/"),

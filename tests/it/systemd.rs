@@ -1,15 +1,17 @@
 //! The files of `config/systemd`, judged by the programs that will read them.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use crate::harness::clients::succeeded;
 use crate::harness::daemon::{Config, Daemon, postern_path};
 use crate::harness::pki::{Pki, Profile};
 use crate::harness::postgres::{Installation, Postgres};
-use crate::harness::wait_until;
 use crate::harness::wire::Wire;
+use crate::harness::{signal, wait_until};
 
 #[test]
 fn systemd_finds_the_service_little_exposed() {
@@ -68,6 +70,48 @@ fn logrotate_starts_a_new_file_and_the_chain_goes_on() {
     for (line, next) in whole.lines().zip(records.iter().skip(1)) {
         assert_eq!(next["prev"].as_str().unwrap(), sha256(line));
     }
+}
+
+#[test]
+fn systemd_is_told_that_it_serves_that_it_lives_and_that_it_leaves() {
+    let postgres = Postgres::isolated(&Installation::debian());
+    postgres.sql("create role alice login");
+    let pki = Pki::new();
+    let config = Config::new(&pki, postgres.dir.path(), postgres.port);
+    let port = config.yaml().lines().find_map(|line| line.strip_prefix("listen: 127.0.0.1:")?.parse::<u16>().ok()).unwrap();
+    let socket = config.dir().join("notify");
+    let systemd = UnixDatagram::bind(&socket).unwrap();
+    systemd.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut daemon = Command::new("setpriv")
+        .args(["--pdeathsig=KILL", postern_path(), "serve", "-c"])
+        .arg(config.write())
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "200000")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let wait_for = |wanted: &str| {
+        let mut datagram = [0; 4096];
+        loop {
+            let length = systemd.recv(&mut datagram).unwrap_or_else(|error| panic!("{wanted} was never said: {error}"));
+            if String::from_utf8_lossy(&datagram[..length]).lines().any(|line| line == wanted) {
+                break;
+            }
+        }
+    };
+    wait_for("READY=1");
+    // It is true: whoever is told so can connect.
+    let mut session =
+        Wire::log_in(([127, 0, 0, 1], port).into(), &pki.client(Profile::Good), "alice").unwrap_or_else(|why| panic!("{why}"));
+    wait_for("WATCHDOG=1");
+    wait_for("WATCHDOG=1");
+    session.rows("begin");
+    signal("TERM", daemon.id());
+    wait_for("STOPPING=1");
+    session.rows("commit");
+    assert!(daemon.wait().unwrap().success());
 }
 
 fn sha256(line: &str) -> String {

@@ -25,11 +25,14 @@ pub(super) fn founded(folder: &Folder, written: &[PathBuf], intermediate: bool) 
 /// After `server`.
 pub(super) fn server(folder: &Folder, issued: &Issued, now: i64) -> String {
     format!(
-        "{}For Postern's configuration:\ntls:\n  ssl_cert_file: {}\n  ssl_key_file: {}\n  ssl_ca_file: {}",
+        "{}For Postern's configuration:\ntls:\n  ssl_cert_file: {}\n  ssl_key_file: {}\n  ssl_ca_file: {}\n  # With \
+         this, a revoked client is refused, and every client once the list is overdue: run `postern pki crl` every month.\n  # \
+         ssl_crl_file: {}",
         certificate(issued, now),
         yaml(&issued.certificate),
         yaml(&issued.key),
-        yaml(&folder.authority_certificate(Purpose::Client))
+        yaml(&folder.authority_certificate(Purpose::Client)),
+        yaml(&folder.crl(Purpose::Client))
     )
 }
 
