@@ -1,6 +1,8 @@
 //! The primitives that Postern needs beside TLS: SHA-256 for fingerprints and the audit chain, a comparison whose time does
 //! not depend on where two secrets differ, random octets, and a key in a form that all can read. Only this file uses aws-lc-rs directly.
 
+use std::io::{self, Read};
+
 use aws_lc_rs::signature::Ed25519KeyPair;
 use aws_lc_rs::{constant_time, digest, rand};
 use zeroize::Zeroizing;
@@ -12,7 +14,28 @@ pub struct Sha256([u8; 32]);
 impl Sha256 {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        let digest = digest::digest(&digest::SHA256, bytes);
+        Self::from_digest(&digest::digest(&digest::SHA256, bytes))
+    }
+
+    /// The digest of what `source` holds, up to `most` bytes of it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of_all(source: impl Read, most: u64) -> io::Result<Self> {
+        let mut context = digest::Context::new(&digest::SHA256);
+        let mut source = source.take(most);
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match source.read(&mut buffer) {
+                Ok(0) => return Ok(Self::from_digest(&context.finish())),
+                Ok(read) => context.update(buffer.get(..read).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn from_digest(digest: &digest::Digest) -> Self {
         let mut out = [0; 32];
         for (to, from) in out.iter_mut().zip(digest.as_ref()) {
             *to = *from;
@@ -80,6 +103,13 @@ mod tests {
     #[test]
     fn the_digest_of_abc_is_the_one_of_fips_180() {
         assert_eq!(Sha256::of(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn the_digest_of_a_stream_is_that_of_its_bytes() {
+        let bytes = vec![7; 200_000];
+        assert_eq!(Sha256::of_all(bytes.as_slice(), u64::MAX).unwrap(), Sha256::of(&bytes));
+        assert_eq!(Sha256::of_all(bytes.as_slice(), 100_000).unwrap(), Sha256::of(&bytes[..100_000]));
     }
 
     #[test]

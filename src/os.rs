@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 use nix::errno::Errno;
@@ -45,6 +46,12 @@ pub fn user(name: &str) -> io::Result<Option<User>> {
 /// The databases could not be asked.
 pub fn user_name(uid: u32) -> io::Result<Option<String>> {
     Ok(User::from_uid(Uid::from_raw(uid))?.map(|user| user.name))
+}
+
+/// The wall clock, in seconds since 1970.
+pub fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(since).unwrap_or(i64::MAX)
 }
 
 /// Whom this process acts as.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here can be reached through the door that clients use, and nothing here opens a connection to the backend on request.
 
+mod desk;
 mod health;
 mod host;
 mod http;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use desk::{ReloadCalls, ReloadDesk, ReloadOutcome};
 pub use health::Phase;
 pub use page::lines;
 pub use protocol::{Body, CertLine, Fault, FaultCode, Reply, Request, Selector, SessionLine};

@@ -60,6 +60,13 @@ pub fn lines(status: &Status) -> Vec<(String, String)> {
             line(name, format!("valid until {expiry}"));
         }
     }
+    if let Some(reload) = &status.reload {
+        line("last reload", format!("{} at {}, by {}", reload.result, reload.at, reload.trigger));
+        reload.faults.iter().for_each(|fault| line("reload", fault.clone()));
+        if !reload.needs_restart.is_empty() {
+            line("takes a restart", reload.needs_restart.join(", "));
+        }
+    }
     for notice in &status.notices {
         line("notice", notice.clone());
     }

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::desk::ReloadOutcome;
 use super::view::Status;
 use crate::observe::AdminVerb;
 
@@ -27,6 +28,8 @@ pub enum Request {
     Sessions,
     /// To end these sessions.
     Kill(Selector),
+    /// To read the configuration and its files again.
+    Reload,
 }
 
 /// Which sessions are meant.
@@ -60,6 +63,8 @@ pub enum Body {
     Sessions(Vec<SessionLine>),
     /// The sessions that were told to end.
     Killed(Vec<String>),
+    /// What came of the reload.
+    Reload(Box<ReloadOutcome>),
     /// Why there is no answer.
     Error(Fault),
 }
@@ -125,6 +130,8 @@ pub enum FaultCode {
     UnknownVerb,
     /// It is longer than [`LONGEST_REQUEST`], or did not come in time.
     TooLong,
+    /// The daemon was told to stop.
+    Draining,
 }
 
 /// A request as it stands on the line.
@@ -160,20 +167,23 @@ impl Request {
         match (verb, id, role, cert) {
             (AdminVerb::Status, None, None, None) => Ok(Self::Status),
             (AdminVerb::Sessions, None, None, None) => Ok(Self::Sessions),
+            (AdminVerb::Reload, None, None, None) => Ok(Self::Reload),
             (AdminVerb::Kill, Some(id), None, None) => Ok(Self::Kill(Selector::Id(id.to_ascii_uppercase()))),
             (AdminVerb::Kill, None, Some(role), None) => Ok(Self::Kill(Selector::Role(role))),
             (AdminVerb::Kill, None, None, Some(cert)) => fingerprint(&cert).map(Selector::Cert).map(Self::Kill).ok_or_else(|| {
                 malformed("found no fingerprint, expected the certificate's SHA-256: 64 digits of hex, with or without colons".to_owned())
             }),
             (AdminVerb::Kill, _, _, _) => Err(malformed("expected one of id, role and cert beside kill".to_owned())),
-            (AdminVerb::Status | AdminVerb::Sessions, _, _, _) => Err(malformed("expected nothing beside this verb".to_owned())),
+            (AdminVerb::Status | AdminVerb::Sessions | AdminVerb::Reload, _, _, _) => {
+                Err(malformed("expected nothing beside this verb".to_owned()))
+            }
         }
     }
 
     /// The request as a line.
     pub fn line(&self) -> String {
         let (id, role, cert) = match self {
-            Self::Status | Self::Sessions => (None, None, None),
+            Self::Status | Self::Sessions | Self::Reload => (None, None, None),
             Self::Kill(Selector::Id(id)) => (Some(id.clone()), None, None),
             Self::Kill(Selector::Role(role)) => (None, Some(role.clone()), None),
             Self::Kill(Selector::Cert(cert)) => (None, None, Some(cert.clone())),
@@ -189,6 +199,7 @@ impl Request {
             Self::Status => AdminVerb::Status,
             Self::Sessions => AdminVerb::Sessions,
             Self::Kill(_) => AdminVerb::Kill,
+            Self::Reload => AdminVerb::Reload,
         }
     }
 }
@@ -226,6 +237,7 @@ mod tests {
         for request in [
             Request::Status,
             Request::Sessions,
+            Request::Reload,
             Request::Kill(Selector::Id("01JD6Z".to_owned())),
             Request::Kill(Selector::Role("al\"ice\n".to_owned())),
             Request::Kill(Selector::Cert(cert)),

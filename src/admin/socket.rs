@@ -177,7 +177,7 @@ async fn converse(mut stream: UnixStream, view: &View, backend: &watch::Receiver
     let (body, report) = if may_ask(peer.uid, os::effective_uid()) {
         match read_request(&mut stream).await {
             None => return,
-            Some(Ok(request)) => carry_out(&request, peer, &view.sessions, || view.status(&backend.borrow().clone())),
+            Some(Ok(request)) => carry_out(&request, peer, &view.sessions, &view.desk, || view.status(&backend.borrow().clone())).await,
             Some(Err(fault)) => refused(peer, fault),
         }
     } else {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::desk::ReloadDesk;
 use super::protocol::{Body, CertLine, Fault, FaultCode, Request, Selector, SessionLine};
 use super::view::{Status, moment};
 use crate::error::EndReason;
@@ -35,7 +36,13 @@ pub(super) fn refused(peer: Peer, fault: Fault) -> (Body, AdminReport) {
 }
 
 /// Carries a request out.
-pub(super) fn carry_out(request: &Request, peer: Peer, sessions: &Sessions, status: impl FnOnce() -> Status) -> (Body, AdminReport) {
+pub(super) async fn carry_out(
+    request: &Request,
+    peer: Peer,
+    sessions: &Sessions,
+    desk: &ReloadDesk,
+    status: impl FnOnce() -> Status,
+) -> (Body, AdminReport) {
     let (body, result, targets) = match request {
         Request::Status => (Body::Status(Box::new(status())), AdminResult::Done, 0),
         Request::Sessions => {
@@ -48,8 +55,20 @@ pub(super) fn carry_out(request: &Request, peer: Peer, sessions: &Sessions, stat
             let (result, targets) = (if killed.is_empty() { AdminResult::NoMatch } else { AdminResult::Done }, killed.len());
             (Body::Killed(killed), result, targets)
         }
+        Request::Reload => reload(desk).await,
     };
     (body, report(peer, Some(request), result, targets))
+}
+
+/// Has the daemon read its configuration and files again.
+async fn reload(desk: &ReloadDesk) -> (Body, AdminResult, usize) {
+    let Some(outcome) = desk.reload().await else {
+        let message = "the daemon was told to stop, and reloads no more".to_owned();
+        return (Body::Error(Fault { code: FaultCode::Draining, message }), AdminResult::Failed, 0);
+    };
+    let result = if outcome.is_applied() { AdminResult::Done } else { AdminResult::Failed };
+    let targets = usize::try_from(outcome.ended).unwrap_or(usize::MAX);
+    (Body::Reload(Box::new(outcome)), result, targets)
 }
 
 fn list(sessions: &Sessions) -> Vec<SessionLine> {
@@ -113,7 +132,7 @@ const LONGEST_SHOWN: usize = 63;
 fn report(peer: Peer, request: Option<&Request>, result: AdminResult, targets: usize) -> AdminReport {
     let selector = match request {
         Some(Request::Kill(selector)) => Some(selector.parts()),
-        Some(Request::Status | Request::Sessions) | None => None,
+        Some(Request::Status | Request::Sessions | Request::Reload) | None => None,
     };
     AdminReport {
         verb: request.map(Request::verb),
@@ -128,6 +147,7 @@ fn report(peer: Peer, request: Option<&Request>, result: AdminResult, targets: u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::AdminVerb;
 
     #[test]
     fn every_verb_is_for_root_and_the_daemons_own_user_and_for_nobody_else() {
@@ -156,11 +176,21 @@ mod tests {
         assert_eq!((report.verb, report.pid, report.result), (None, Some(7), AdminResult::Malformed));
     }
 
-    #[test]
-    fn a_kill_that_means_nobody_says_so() {
+    #[tokio::test]
+    async fn a_reload_of_a_daemon_that_stops_is_not_waited_for() {
+        let (desk, calls) = ReloadDesk::new();
+        drop(calls);
+        let status = || unreachable!("nobody asked for it");
+        let (body, report) = carry_out(&Request::Reload, Peer { uid: 0, pid: None }, &Sessions::default(), &desk, status).await;
+        assert!(matches!(body, Body::Error(Fault { code: FaultCode::Draining, .. })), "{body:?}");
+        assert_eq!((report.verb, report.result), (Some(AdminVerb::Reload), AdminResult::Failed));
+    }
+
+    #[tokio::test]
+    async fn a_kill_that_means_nobody_says_so() {
         let request = Request::Kill(Selector::Role("alice".to_owned()));
         let status = || unreachable!("nobody asked for it");
-        let (body, report) = carry_out(&request, Peer { uid: 0, pid: None }, &Sessions::default(), status);
+        let (body, report) = carry_out(&request, Peer { uid: 0, pid: None }, &Sessions::default(), &ReloadDesk::new().0, status).await;
         assert_eq!((body, report.result, report.targets), (Body::Killed(Vec::new()), AdminResult::NoMatch, 0));
         assert_eq!(report.selector, Some(("role", "alice".into())));
     }

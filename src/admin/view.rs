@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::desk::{ReloadDesk, ReloadOutcome};
 use super::health::{BackendState, Phase, unready};
 use crate::observe::{Moment, Observers, ProcessUsage};
 use crate::os;
@@ -24,6 +25,8 @@ pub struct View {
     pub sessions: Arc<Sessions>,
     /// The settings that new connections get.
     pub snapshots: Arc<Snapshots>,
+    /// Where reloads are asked for.
+    pub desk: ReloadDesk,
     /// Where in its life the daemon is.
     pub phase: watch::Receiver<Phase>,
     /// What does not change.
@@ -37,7 +40,7 @@ pub struct About {
     pub config: PathBuf,
     /// The addresses that clients connect to.
     pub listen: Vec<String>,
-    /// What the operator should know, as at the start.
+    /// What the operator should know as long as the daemon runs.
     pub notices: Vec<String>,
     /// When the daemon started.
     pub started: SystemTime,
@@ -72,7 +75,9 @@ pub struct Status {
     pub connections: ConnectionsStatus,
     /// When certificates and CRLs cease to be valid.
     pub certificates: CertificatesStatus,
-    /// What the operator should know, as at the start.
+    /// What came of the last reload, if there was one.
+    pub reload: Option<ReloadOutcome>,
+    /// What the operator should know.
     pub notices: Vec<String>,
 }
 
@@ -181,7 +186,8 @@ impl View {
                 client_ca: utc(expiries.client_ca),
                 crl: expiries.crl.and_then(utc),
             },
-            notices: notices.clone(),
+            reload: self.desk.last(),
+            notices: [notices.clone(), self.snapshots.current().notices()].concat(),
         }
     }
 

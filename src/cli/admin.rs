@@ -1,4 +1,4 @@
-//! `postern status`, `sessions` and `kill`: a question to the running daemon through its admin socket.
+//! `postern status`, `sessions`, `kill` and `reload`: a question to the running daemon through its admin socket.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,18 +10,21 @@ use clap::Args;
 
 use super::table::{Align, table};
 use super::{ConfigFile, Exit};
-use crate::admin::{Body, Reply, Request, Selector, SessionLine, Status, lines};
+use crate::admin::{Body, ReloadOutcome, Reply, Request, Selector, SessionLine, Status, lines};
 use crate::config;
 use crate::observe::{Word, harmless_json};
 
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the daemon may take to answer; it may have to read a list of a million entries first.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How to ask the running daemon.
 #[derive(Debug, Args)]
 pub(super) struct Asking {
     #[command(flatten)]
     config: ConfigFile,
+    /// The daemon's admin socket [default: admin.socket of the configuration file]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
@@ -91,6 +94,11 @@ pub(super) fn sessions(asking: Asking) -> Exit {
     run(&Request::Sessions, asking)
 }
 
+/// `postern reload`.
+pub(super) fn reload(asking: Asking) -> Exit {
+    run(&Request::Reload, asking)
+}
+
 /// `postern kill`.
 pub(super) fn kill(killing: Killing) -> Exit {
     let Killing { target: Target { id, role, cert }, asking } = killing;
@@ -103,25 +111,29 @@ pub(super) fn kill(killing: Killing) -> Exit {
 
 /// Asks and prints the answer.
 fn run(request: &Request, asking: Asking) -> Exit {
-    let path = asking.config.path();
-    let socket = match config::load(&path) {
-        Ok(loaded) => loaded.settings.boot.admin.socket,
-        Err(faults) => {
-            eprintln!("{faults}");
+    let Asking { config, socket, json } = asking;
+    let socket = match socket.map_or_else(|| configured(&config.path()), Ok) {
+        Ok(socket) => socket,
+        Err(fault) => {
+            eprintln!("{fault}");
             return Exit::Config;
         }
     };
-    let Some(socket) = socket else {
-        eprintln!("{}: admin.socket: found null, expected the path of the daemon's admin socket; set it and restart", path.display());
-        return Exit::Config;
-    };
     match ask(&socket, request) {
-        Ok(reply) => print(request, &reply, asking.json),
+        Ok(reply) => print(request, &reply, json),
         Err(error) => {
             eprintln!("postern: {error}");
             Exit::Failed
         }
     }
+}
+
+/// The socket that the configuration names. What else is wrong with the file is the daemon's to say.
+fn configured(path: &Path) -> Result<PathBuf, String> {
+    let socket = config::admin_socket(path).map_err(|faults| faults.to_string())?;
+    socket.ok_or_else(|| {
+        format!("{}: admin.socket: found null, expected the path of the daemon's admin socket; set it and restart", path.display())
+    })
 }
 
 fn ask(socket: &Path, request: &Request) -> Result<Reply, AskError> {
@@ -140,6 +152,8 @@ fn ask(socket: &Path, request: &Request) -> Result<Reply, AskError> {
 fn print(request: &Request, reply: &Reply, json: bool) -> Exit {
     let exit = match &reply.body {
         Body::Status(_) | Body::Sessions(_) => Exit::Done,
+        Body::Reload(outcome) if outcome.is_applied() => Exit::Done,
+        Body::Reload(_) => Exit::Failed,
         Body::Killed(ids) if ids.is_empty() => Exit::Failed,
         Body::Killed(_) => Exit::Done,
         Body::Error(_) => Exit::Failed,
@@ -149,6 +163,7 @@ fn print(request: &Request, reply: &Reply, json: bool) -> Exit {
         Body::Status(status) => status_table(status),
         Body::Sessions(sessions) => session_table(sessions),
         Body::Killed(ids) => killed(request, ids),
+        Body::Reload(outcome) => reloaded(outcome),
         Body::Error(fault) => {
             eprintln!("postern: {}", Word(fault.message.as_bytes()));
             return exit;
@@ -207,9 +222,27 @@ fn killed(request: &Request, ids: &[String]) -> String {
         ([], Request::Kill(Selector::Id(id))) => format!("no session {}", word(id)),
         ([], Request::Kill(Selector::Role(role))) => format!("no session of role {}", word(role)),
         ([], Request::Kill(Selector::Cert(_))) => "no session of this certificate".to_owned(),
-        ([], Request::Status | Request::Sessions) => "no session".to_owned(),
+        ([], Request::Status | Request::Sessions | Request::Reload) => "no session".to_owned(),
         (ids, _) => ids.iter().map(|id| format!("{}: told to end", word(id))).collect::<Vec<_>>().join("\n"),
     }
+}
+
+/// What was applied, or why nothing was; a line for each.
+fn reloaded(outcome: &ReloadOutcome) -> String {
+    let mut lines = vec![match (outcome.is_applied(), outcome.changed.is_empty()) {
+        (true, true) => "applied: nothing has changed".to_owned(),
+        (true, false) => format!("applied: {}", outcome.changed.join(", ")),
+        (false, _) => "rejected: what was in force stays".to_owned(),
+    }];
+    lines.extend(outcome.faults.iter().cloned());
+    if !outcome.needs_restart.is_empty() {
+        lines.push(format!("takes a restart: {}", outcome.needs_restart.join(", ")));
+    }
+    if outcome.ended > 0 {
+        lines.push(format!("sessions told to end: {}", outcome.ended));
+    }
+    lines.extend(outcome.notices.iter().map(|notice| format!("notice: {notice}")));
+    lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn word(text: &str) -> String {

@@ -7,8 +7,8 @@ use super::load::load;
 
 pub(super) fn run(path: &Path) -> Exit {
     match load(path) {
-        Ok(ready) => {
-            ready.notices.iter().for_each(|notice| println!("{}: notice: {notice}", path.display()));
+        Ok((_, ready)) => {
+            ready.notices().iter().for_each(|notice| println!("{}: notice: {notice}", path.display()));
             println!("{}: no faults", path.display());
             Exit::Done
         }

@@ -2,28 +2,13 @@
 
 use std::path::Path;
 
-use crate::config::{self, BootSettings, Settings};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Attempt, Look, Ready};
 
-/// A configuration that can be served.
-pub(super) struct Ready {
-    pub(super) boot: BootSettings,
-    pub(super) snapshot: Snapshot,
-    /// What an operator should know although it is no fault.
-    pub(super) notices: Vec<String>,
-}
-
-/// Reads the configuration and its files.
+/// Reads the configuration and its files; gives what they were like as well.
 ///
 /// # Errors
 /// One line a fault, all of them.
-pub(super) fn load(path: &Path) -> Result<Ready, String> {
-    let config::Loaded { settings, locator } = config::load(path).map_err(|faults| faults.to_string())?;
-    let Settings { boot, live } = settings;
-    let snapshot = Snapshot::load(&live).map_err(|faults| {
-        let found = faults.iter().map(|fault| (fault.setting, format!("{}: {}", fault.file.display(), fault.what)));
-        locator.diagnostics(found).to_string()
-    })?;
-    let notices = [boot.notices(), snapshot.notices(), live.rule_notices].concat();
-    Ok(Ready { boot, snapshot, notices })
+pub(super) fn load(path: &Path) -> Result<(Look, Ready), String> {
+    let Attempt { look, outcome } = Attempt::new(path, &Look::default(), None);
+    outcome.map(|ready| (look, ready)).map_err(|unusable| unusable.faults.to_string())
 }

@@ -45,6 +45,8 @@ enum Command {
     Sessions(admin::Asking),
     /// End sessions of the running daemon
     Kill(admin::Killing),
+    /// Have the running daemon read its configuration and files again
+    Reload(admin::Asking),
     /// Make and look at certificates
     #[command(subcommand)]
     Pki(pki::Command),
@@ -101,6 +103,7 @@ pub fn run() -> ExitCode {
         Command::Status(asking) => admin::status(asking),
         Command::Sessions(asking) => admin::sessions(asking),
         Command::Kill(killing) => admin::kill(killing),
+        Command::Reload(asking) => admin::reload(asking),
         Command::Pki(command) => pki::run(command),
         Command::Lockdown(arguments) => lockdown::run(arguments),
         Command::Conninfo(arguments) => conninfo::run(arguments),

@@ -7,14 +7,14 @@ use super::load::load;
 use crate::daemon::Daemon;
 
 pub(super) fn run(path: &Path) -> Exit {
-    let ready = match load(path) {
-        Ok(ready) => ready,
+    let (look, ready) = match load(path) {
+        Ok(loaded) => loaded,
         Err(faults) => {
             eprintln!("{faults}");
             return Exit::Config;
         }
     };
-    let served = Daemon::prepare(&ready.boot, ready.snapshot).and_then(|daemon| daemon.run(path, &ready.notices));
+    let served = Daemon::prepare(path, look, ready).and_then(Daemon::run);
     match served {
         Ok(()) => Exit::Done,
         Err(error) => {

@@ -175,8 +175,8 @@ macro_rules! keys {
 
 #[rustfmt::skip] // a table
 const KEYS: &[Known] = keys! {
-    Built: "listen" "proxy_protocol" "tls" "backend" "hba" "sessions" "cancel" "limits" "shutdown" "audit" "admin" "log";
-    Later: "denylist_file" "reload" "harden" "user";
+    Built: "listen" "proxy_protocol" "tls" "backend" "hba" "sessions" "cancel" "limits" "shutdown" "audit" "admin" "log" "reload";
+    Later: "denylist_file" "harden" "user";
     Built: "proxy_protocol.trusted";
     Built: "tls.ssl_cert_file" "tls.ssl_key_file" "tls.ssl_ca_file" "tls.ssl_crl_file" "tls.x509_v1";
     Later: "tls.sni" "tls.sni[].hosts" "tls.sni[].ssl_cert_file" "tls.sni[].ssl_key_file";
@@ -187,7 +187,7 @@ const KEYS: &[Known] = keys! {
     Built: "hba[].clientcert" "hba[].map" "hba[].clientname" "hba[].user_name" "hba[].deny_parameters";
     Built: "hba_file" "ident" "ident.*" "ident.*[].system_user" "ident.*[].pg_user" "ident_file";
     Built: "sessions.idle_session_timeout" "sessions.max_session_lifetime";
-    Later: "sessions.on_revocation" "sessions.on_expiry" "sessions.expiry_notice";
+    Built: "sessions.on_revocation" "sessions.on_expiry" "sessions.expiry_notice";
     Built: "cancel.plaintext";
     Built: "limits.authentication_timeout" "limits.max_connections" "limits.max_handshakes" "limits.max_connections_per_role" "limits.max_connections_per_address"
            "limits.max_failures_per_address";
@@ -196,7 +196,7 @@ const KEYS: &[Known] = keys! {
     Later: "audit.format" "audit.statements" "audit.parameters";
     Built: "admin.listen" "admin.hosts" "admin.socket";
     Built: "log.level" "log.format";
-    Later: "reload.poll";
+    Built: "reload.poll";
 };
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 
 mod admin;
 mod diagnostic;
+mod document;
+mod files;
 mod hba;
 mod ident;
 mod keys;
@@ -24,14 +26,17 @@ mod words;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
+pub use document::Document;
+pub use files::NamedFile;
 pub use locator::Locator;
 pub use print::Effective;
-pub use settings::{AdminSettings, BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings, ShutdownSettings};
+pub use settings::{AdminSettings, BootSettings, CancelPlaintext, Fate, LimitSettings, LiveSettings, Settings, ShutdownSettings};
 
 use diagnostic::Faults;
+use reader::Section;
 
 /// A configuration that can be used, and where its keys stand.
 #[derive(Clone, Debug)]
@@ -40,6 +45,10 @@ pub struct Loaded {
     pub settings: Settings,
     /// Every key's place, for faults that are found later.
     pub locator: Locator,
+    /// What is written in it.
+    pub document: Document,
+    /// The files that it names and that are read with it.
+    pub files: Vec<NamedFile>,
 }
 
 /// Reads a configuration file. It blocks: the file is read, and the system is asked for the user of `backend.require_peer`.
@@ -48,6 +57,23 @@ pub struct Loaded {
 /// Every fault of the file, not the first; at least one.
 pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     read_file(path).map_err(Faults::from).and_then(|text| parse(&text, path)).map_err(|faults| faults.of(path))
+}
+
+/// `admin.socket` of a file that may be at fault elsewhere: whoever wants to ask a running daemon what is wrong must find it.
+///
+/// # Errors
+/// The file cannot be read as YAML, or its section `admin` is at fault.
+pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Diagnostics> {
+    let find = |text: &str| {
+        let root = root(text)?;
+        let mut faults = Faults::default();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        match admin::settings(&Section::root(&root, &mut faults), folder, &[], &mut faults) {
+            Some(settings) if faults.is_empty() => Ok(settings.socket),
+            Some(_) | None => Err(faults),
+        }
+    };
+    read_file(path).map_err(Faults::from).and_then(|text| find(&text)).map_err(|faults| faults.of(path))
 }
 
 /// Every setting that `serve` would work by, those included that the file leaves to their defaults: as YAML that means the same.
@@ -83,7 +109,10 @@ fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     keys::check(&root, &mut faults);
     let folder = path.parent().unwrap_or(Path::new(""));
     match resolve::settings(&root, folder, &mut faults) {
-        Some(settings) if faults.is_empty() => Ok(Loaded { settings, locator: Locator::new(path, &root) }),
+        Some(settings) if faults.is_empty() => {
+            let (locator, files) = (Locator::new(path, &root), files::of(&settings.live));
+            Ok(Loaded { settings, locator, document: Document::new(root), files })
+        }
         Some(_) | None => Err(faults),
     }
 }

@@ -11,7 +11,7 @@ use super::proxy;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
 use super::rules::rules;
-use super::settings::{BootSettings, CancelPlaintext, LimitSettings, LiveSettings, Settings, ShutdownSettings};
+use super::settings::{BootSettings, CancelPlaintext, Fate, LimitSettings, LiveSettings, Settings, ShutdownSettings};
 use super::values::{
     LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, pause, peer, port, rate_or_none,
     text,
@@ -44,6 +44,11 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let idle_session_timeout = sessions.optional("idle_session_timeout", None, duration_or_never(LONGEST_SESSION), faults);
     let max_session_lifetime = sessions.optional("max_session_lifetime", None, duration_or_never(LONGEST_SESSION), faults);
     let shutdown = shutdown(&root.section("shutdown", faults), faults);
+    let fates = [("terminate", Fate::Terminate), ("keep", Fate::Keep)];
+    let on_revocation = sessions.optional("on_revocation", Fate::Terminate, choice(&fates), faults);
+    let on_expiry = sessions.optional("on_expiry", Fate::Terminate, choice(&fates), faults);
+    let expiry_notice = sessions.optional("expiry_notice", Some(NOTICE), duration_or_never(LONGEST_SESSION), faults);
+    let reload_poll = root.section("reload", faults).optional("poll", Some(POLL), duration_or_never(LONGEST_POLL), faults);
     let audit = audit(&root.section("audit", faults), folder, faults);
     let admin = admin::settings(&root, folder, listen.as_deref().unwrap_or_default(), faults);
     let log = log(&root.section("log", faults), faults);
@@ -62,6 +67,10 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
             idle_session_timeout: idle_session_timeout?,
             max_session_lifetime: max_session_lifetime?,
             shutdown: shutdown?,
+            on_revocation: on_revocation?,
+            on_expiry: on_expiry?,
+            expiry_notice: expiry_notice?,
+            reload_poll: reload_poll?,
         },
     })
 }
@@ -209,6 +218,11 @@ const CONNECTIONS: usize = 1000;
 const LOGIN: Duration = Duration::from_secs(10);
 /// With five seconds of delay before it, it fits Kubernetes' terminationGracePeriodSeconds of 30.
 const DRAIN: Duration = Duration::from_secs(25);
+const NOTICE: Duration = Duration::from_secs(7 * 86_400);
+const POLL: Duration = Duration::from_secs(10);
+
+/// A day: who wants it more seldom wants it by HUP.
+const LONGEST_POLL: Duration = Duration::from_secs(86_400);
 
 /// The upper end of PostgreSQL's own authentication_timeout (src/backend/utils/misc/guc_tables.c).
 const LONGEST_LOGIN: Duration = Duration::from_secs(600);

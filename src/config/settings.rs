@@ -44,6 +44,11 @@ pub struct AdminSettings {
 }
 
 impl BootSettings {
+    /// Whether the key at `path` is one of theirs: only a restart applies it.
+    pub fn holds(path: &str) -> bool {
+        BOOT_KEYS.iter().any(|key| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    }
+
     /// What an operator should know about them although it is no fault, a sentence each.
     pub fn notices(&self) -> Vec<String> {
         let exposed = self.admin.listen.filter(|address| !address.ip().is_loopback());
@@ -56,6 +61,9 @@ impl BootSettings {
         exposed.map(warn).into_iter().collect()
     }
 }
+
+/// The keys of [`BootSettings`], sections as a whole.
+const BOOT_KEYS: [&str; 4] = ["listen", "audit", "admin", "log"];
 
 /// What each new connection is judged and served by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +90,14 @@ pub struct LiveSettings {
     pub max_session_lifetime: Option<Duration>,
     /// How long the end may take.
     pub shutdown: ShutdownSettings,
+    /// What becomes of live sessions whose certificate or rule no longer holds.
+    pub on_revocation: Fate,
+    /// What becomes of live sessions whose certificate passes notAfter.
+    pub on_expiry: Fate,
+    /// How long before its certificate expires a client is told at login; `None` is never.
+    pub expiry_notice: Option<Duration>,
+    /// How often the files are looked at for changes; `None` is never.
+    pub reload_poll: Option<Duration>,
 }
 
 /// How long the end may take: `shutdown` of the configuration.
@@ -104,6 +120,15 @@ pub struct LimitSettings {
     pub max_failures_per_address: Option<u32>,
     /// Sessions.
     pub sessions: SessionLimits,
+}
+
+/// What becomes of a live session that would not be admitted any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It ends.
+    Terminate,
+    /// It goes on.
+    Keep,
 }
 
 /// Whether a CancelRequest may come without a certificate, in the clear or inside TLS: all that libpq before 17 can send.

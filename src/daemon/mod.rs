@@ -1,30 +1,31 @@
 //! The running daemon: what is bound and opened before the first thread exists, the loops, and their orderly end.
 
 mod drain;
+mod reload;
 mod signals;
 mod systemd;
 
 use std::io;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use drain::{Drain, told_again};
+use reload::{Next, Reloader};
 use signals::{Signal, Signals};
 
-use crate::admin::{About, Admin, AdminError, Phase, View};
-use crate::config::BootSettings;
+use crate::admin::{About, Admin, AdminError, Phase, ReloadDesk, View};
 use crate::error::EndReason;
 use crate::listen::{BindError, accept_all, bind};
 use crate::observe::{Event, ObserveError, Observers};
 use crate::os;
 use crate::session::{Door, House, watch_for_lost_clients, watch_timers};
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::snapshot::{Look, Ready, Snapshots};
 
 /// How long sessions may take to end once they are told to: their farewell's time, and that of the close behind it.
 const SESSIONS_TIMEOUT: Duration = Duration::from_secs(8);
@@ -59,7 +60,14 @@ impl std::fmt::Display for DaemonError {
 pub struct Daemon {
     bound: Bound,
     observers: crate::observe::OpenedObservers,
-    snapshot: Snapshot,
+    loaded: Loaded,
+}
+
+/// The configuration that it starts with.
+struct Loaded {
+    config: PathBuf,
+    look: Look,
+    ready: Ready,
 }
 
 /// The sockets.
@@ -68,35 +76,29 @@ struct Bound {
     admin: Admin,
 }
 
-/// What an operator is told about this start.
-#[derive(Clone, Copy)]
-struct Start<'a> {
-    config: &'a Path,
-    notices: &'a [String],
-}
-
 impl Daemon {
-    /// Binds every address and opens audit and log.
+    /// Binds every address and opens audit and log. `look` is what the files were like when `config` was loaded.
     ///
     /// # Errors
     /// The first that fails; nothing is left behind.
-    pub fn prepare(settings: &BootSettings, snapshot: Snapshot) -> Result<Self, DaemonError> {
+    pub fn prepare(config: &Path, look: Look, ready: Ready) -> Result<Self, DaemonError> {
+        let settings = &ready.boot;
         let clients = settings.listen.iter().map(|address| bind(*address)).collect::<Result<_, _>>().map_err(DaemonError::Bind)?;
         let admin = Admin::bind(&settings.admin).map_err(DaemonError::Admin)?;
         let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
-        Ok(Self { bound: Bound { clients, admin }, observers, snapshot })
+        Ok(Self { bound: Bound { clients, admin }, observers, loaded: Loaded { config: config.to_owned(), look, ready } })
     }
 
     /// Serves until TERM, then lets the sessions leave, or until INT or a second TERM, then ends them; and returns.
     ///
     /// # Errors
     /// A thread, timer or signal handler that the kernel refuses.
-    pub fn run(self, config: &Path, notices: &[String]) -> Result<(), DaemonError> {
-        let Self { bound, observers, snapshot } = self;
-        let notices = [notices, &[descriptor_notice()]].concat();
+    pub fn run(self) -> Result<(), DaemonError> {
+        let Self { bound, observers, loaded } = self;
+        let notice = descriptor_notice();
         let observers = observers.start().map_err(DaemonError::Observe)?;
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(DaemonError::Runtime)?;
-        let outcome = serve(&runtime, bound, snapshot, &observers, Start { config, notices: &notices });
+        let outcome = serve(&runtime, bound, loaded, &observers, notice);
         runtime.shutdown_timeout(Duration::ZERO);
         observers.shutdown(AUDIT_TIMEOUT);
         outcome.map_err(DaemonError::Runtime)
@@ -111,24 +113,28 @@ fn descriptor_notice() -> String {
     }
 }
 
-fn serve(runtime: &Runtime, bound: Bound, snapshot: Snapshot, observers: &Observers, start: Start<'_>) -> io::Result<()> {
+fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers, notice: String) -> io::Result<()> {
     runtime.block_on(async {
         // Before anything says that the daemon is up: a signal from then on is never the default one.
         let mut signals = Signals::install()?;
-        let Start { config, notices } = start;
+        let Loaded { config, look, ready } = loaded;
         let addresses = bound.clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
         let listeners = bound.clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-        observers.emit(&Event::DaemonStarted { version: env!("CARGO_PKG_VERSION"), listen: &addresses, config, notices });
+        let notices = [ready.notices(), vec![notice.clone()]].concat();
+        let version = env!("CARGO_PKG_VERSION");
+        observers.emit(&Event::DaemonStarted { version, listen: &addresses, config: &config, notices: &notices });
+        let (snapshots, lasting_notices) = (Arc::new(Snapshots::new(ready.snapshot)), [ready.boot.notices(), vec![notice]].concat());
+        let (desk, calls) = ReloadDesk::new();
         let house = House::default();
-        let snapshots = Arc::new(Snapshots::new(snapshot));
         let (phase, phases) = watch::channel(Phase::Starting);
         tokio::spawn(systemd::tell(phases.clone()));
         let _admin = bound.admin.serve(View {
             observers: observers.clone(),
             sessions: Arc::clone(&house.sessions),
             snapshots: Arc::clone(&snapshots),
+            desk,
             phase: phases,
-            about: About { config: config.to_owned(), listen: addresses.clone(), notices: notices.to_vec(), started: SystemTime::now() },
+            about: About { config: config.clone(), listen: addresses.clone(), notices: lasting_notices, started: SystemTime::now() },
         })?;
         let (alive, mut all_gone) = mpsc::channel(1);
         let door = Door { snapshots: Arc::clone(&snapshots), house: house.clone(), observers: observers.clone(), alive };
@@ -140,16 +146,32 @@ fn serve(runtime: &Runtime, bound: Bound, snapshot: Snapshot, observers: &Observ
         }
         drop((door, stopped));
         phase.send_replace(Phase::Serving);
-        tokio::spawn(watch_timers(Arc::clone(&house.sessions)));
+        tokio::spawn(watch_timers(Arc::clone(&house.sessions), Arc::clone(&snapshots)));
         tokio::spawn(watch_for_lost_clients(Arc::clone(&house.sessions)));
+        let reloader = Reloader {
+            config,
+            snapshots: Arc::clone(&snapshots),
+            sessions: Arc::clone(&house.sessions),
+            observers: observers.clone(),
+            boot: ready.boot,
+            booted: ready.document.clone(),
+            document: ready.document,
+            applied: look.clone(),
+            tried: look,
+            poll: ready.poll,
+            next: Next::Change,
+        };
+        let hangup = Arc::new(Notify::new());
+        let reloading = tokio::spawn(reloader.run(Arc::clone(&hangup), calls));
         let in_order = loop {
             match signals.next().await {
                 Signal::Drain => break true,
                 Signal::Stop => break false,
                 Signal::ReopenFiles => observers.reopen(),
-                Signal::Reload => observers.emit(&Event::ReloadIgnored),
+                Signal::Reload => hangup.notify_one(),
             }
         };
+        reloading.abort();
         phase.send_replace(Phase::Draining);
         if in_order {
             let shutdown = snapshots.current().terms().shutdown();

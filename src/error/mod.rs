@@ -7,6 +7,7 @@ mod proxy;
 mod reason;
 mod session;
 mod tls;
+mod withdrawal;
 
 pub use backend::BackendFailure;
 pub use limit::Limit;
@@ -15,3 +16,4 @@ pub use proxy::ProxyFault;
 pub use reason::{Blame, EndReason, Reason};
 pub use session::SessionError;
 pub use tls::TlsFailure;
+pub use withdrawal::Withdrawal;

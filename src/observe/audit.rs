@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::event::Event;
 use super::json::{Fields, Limits};
 use super::merge::{Kind, Merged};
+use super::reload::ReloadReport;
 use super::report::{
     AdminReport, AdminResult, AdminVerb, CancelReport, CertFacts, DecisionFacts, RefusalReport, SessionOpening, SessionReport,
     StartupFacts, TlsFacts, Trail,
@@ -37,6 +38,7 @@ pub(super) enum RecordEvent {
     ConnectionRefused,
     Cancel,
     Admin,
+    ConfigReload,
     Gap,
 }
 
@@ -69,6 +71,7 @@ impl Record {
             Event::ConnectionRefused(report) => (RecordEvent::ConnectionRefused, Kind::of_refusal(report)),
             Event::CancelHandled(report) => (RecordEvent::Cancel, Kind::of_cancel(report)),
             Event::AdminHandled(report) => (RecordEvent::Admin, Kind::of_admin(report)),
+            Event::Reloaded(_) => (RecordEvent::ConfigReload, None),
             Event::Listening { .. }
             | Event::AdminListening { .. }
             | Event::BackendWentDown { .. }
@@ -78,8 +81,8 @@ impl Record {
             | Event::BackendConnected { .. }
             | Event::AcceptFailed { .. }
             | Event::DaemonStopping
-            | Event::DrainStarted { .. }
             | Event::ReloadIgnored
+            | Event::DrainStarted { .. }
             | Event::AuditFailed { .. }
             | Event::AuditRecovered { .. } => return None,
         };
@@ -121,8 +124,16 @@ impl Record {
 
 impl RecordEvent {
     /// Every one.
-    pub(super) const ALL: [Self; 7] =
-        [Self::DaemonStart, Self::SessionStart, Self::SessionEnd, Self::ConnectionRefused, Self::Cancel, Self::Admin, Self::Gap];
+    pub(super) const ALL: [Self; 8] = [
+        Self::DaemonStart,
+        Self::SessionStart,
+        Self::SessionEnd,
+        Self::ConnectionRefused,
+        Self::Cancel,
+        Self::Admin,
+        Self::ConfigReload,
+        Self::Gap,
+    ];
 
     /// The field's value, in metrics too.
     pub(super) const fn code(self) -> &'static str {
@@ -133,6 +144,7 @@ impl RecordEvent {
             Self::ConnectionRefused => "connection.refused",
             Self::Cancel => "cancel",
             Self::Admin => "admin",
+            Self::ConfigReload => "config.reload",
             Self::Gap => "audit.gap",
         }
     }
@@ -170,6 +182,7 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         Event::SessionEnded(report) => ended(fields, report),
         Event::CancelHandled(report) => cancelled(fields, report),
         Event::AdminHandled(report) => administered(fields, report),
+        Event::Reloaded(report) => reloaded(fields, report),
         Event::Listening { .. }
         | Event::AdminListening { .. }
         | Event::BackendWentDown { .. }
@@ -179,8 +192,8 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         | Event::BackendConnected { .. }
         | Event::AcceptFailed { .. }
         | Event::DaemonStopping
-        | Event::DrainStarted { .. }
         | Event::ReloadIgnored
+        | Event::DrainStarted { .. }
         | Event::AuditFailed { .. }
         | Event::AuditRecovered { .. } => {}
     }
@@ -202,6 +215,7 @@ fn refused(fields: &mut Fields, report: &RefusalReport) {
 fn ended(fields: &mut Fields, report: &SessionReport) {
     fields.text("session", &report.session.to_string());
     fields.text("reason", report.reason.code());
+    fields.maybe_text("detail", report.detail.as_deref());
     fields.millis("duration_ms", report.duration);
     fields.number("bytes_in", report.bytes_in);
     fields.number("bytes_out", report.bytes_out);
@@ -234,6 +248,16 @@ fn administered(fields: &mut Fields, report: &AdminReport) {
     });
     fields.text("result", report.result.code());
     fields.number("targets", report.targets);
+}
+
+fn reloaded(fields: &mut Fields, report: &ReloadReport) {
+    fields.text("trigger", report.trigger.code());
+    fields.text("result", report.result.code());
+    fields.list("changed", &report.changed);
+    fields.list("needs_restart", &report.needs_restart);
+    fields.list("faults", &report.faults);
+    fields.list("notices", &report.notices);
+    fields.number("ended", report.ended);
 }
 
 fn trail(fields: &mut Fields, trail: &Trail) {

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::reload::ReloadReport;
 use super::report::{AdminReport, CancelReport, RefusalReport, SessionOpening, SessionReport};
 
 /// One thing that happened.
@@ -57,7 +58,9 @@ pub enum Event<'a> {
         /// What the kernel said.
         error: &'a io::Error,
     },
-    /// HUP came, and this version cannot reload.
+    /// The configuration and its files were read again.
+    Reloaded(&'a ReloadReport),
+    /// HUP came when the daemon was told to stop already.
     ReloadIgnored,
     /// The daemon was told to let its sessions leave and then to stop.
     DrainStarted {

@@ -16,6 +16,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::event::Event;
 use super::merge::{Kind, Limiter};
 use super::phrase::{Asked, Authorized, Host, Named, SessionTime, Told};
+use super::reload::{ReloadReport, ReloadResult};
 use super::report::{AdminReport, AdminResult, AdminVerb, CancelReport, CancelResult, RefusalReport, SessionOpening, SessionReport};
 use super::text::{Escaped, Quoted, Word};
 use super::{LogFormat, LogLevel, LogSettings};
@@ -85,12 +86,13 @@ impl Log {
             Event::BackendCameUp => tracing::info!("the backend answers again"),
             Event::ConnectionAccepted | Event::TlsEstablished { .. } | Event::BackendConnected { .. } => {}
             Event::AcceptFailed { error } => tracing::error!("could not accept new connection: {error}"),
-            Event::ReloadIgnored => tracing::warn!("HUP ignored: this version reads its configuration at the start only; restart it"),
+            Event::ReloadIgnored => tracing::warn!("HUP ignored: the daemon is shutting down"),
             Event::DrainStarted { delay, timeout } => tracing::info!(
                 "draining: connections are accepted for {} s more, sessions have {} s from then on; TERM or INT again ends them at once",
                 delay.as_secs_f32(),
                 timeout.as_secs_f32()
             ),
+            Event::Reloaded(report) => reloaded(report),
             Event::DaemonStopping => tracing::info!("shutting down: no longer listening"),
             Event::ConnectionRefused(report) => self.refused(report),
             Event::SessionStarted(opening) => started(opening),
@@ -148,7 +150,7 @@ impl Log {
         let level = match (report.result, report.verb) {
             (AdminResult::Forbidden, _) => LogLevel::Warn,
             (AdminResult::Done, Some(AdminVerb::Status | AdminVerb::Sessions)) => LogLevel::Debug,
-            (AdminResult::Done | AdminResult::NoMatch | AdminResult::Malformed, _) => LogLevel::Info,
+            (AdminResult::Done | AdminResult::NoMatch | AdminResult::Malformed | AdminResult::Failed, _) => LogLevel::Info,
         };
         let (by, value) = report.selector.as_ref().map_or(("", None), |(by, value)| (*by, Some(value.as_bytes())));
         say!(
@@ -170,6 +172,27 @@ impl Log {
         let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
         let left_out = limiter.admits(kind, Instant::now(), SystemTime::now())?;
         Some((left_out > 0).then_some(left_out))
+    }
+}
+
+fn reloaded(report: &ReloadReport) {
+    let list = |words: &[String]| words.join(", ");
+    let trigger = report.trigger.code();
+    match report.result {
+        ReloadResult::Applied if report.changed.is_empty() => {
+            tracing::info!("configuration reloaded: trigger={trigger}, nothing has changed")
+        }
+        ReloadResult::Applied => {
+            let changed = list(&report.changed);
+            tracing::info!("configuration reloaded: trigger={trigger} changed={} ended={}", Quoted(changed.as_bytes()), report.ended);
+        }
+        ReloadResult::Rejected => tracing::error!("configuration not reloaded, what was in force stays: trigger={trigger}"),
+    }
+    report.faults.iter().for_each(|fault| tracing::error!("{}", Escaped(fault.as_bytes())));
+    report.notices.iter().for_each(|notice| tracing::warn!("{}", Escaped(notice.as_bytes())));
+    if !report.needs_restart.is_empty() {
+        let keys = list(&report.needs_restart);
+        tracing::warn!("these have changed and take a restart: {}", Escaped(keys.as_bytes()));
     }
 }
 

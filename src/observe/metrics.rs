@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
@@ -19,6 +19,7 @@ use labelled::{Label, Labelled, Values};
 
 use super::audit::RecordEvent;
 use super::event::Event;
+use super::reload::ReloadResult;
 use super::report::{CancelResult, SessionOpening};
 use crate::error::{EndReason, Reason};
 
@@ -78,6 +79,8 @@ pub(super) struct Metrics {
     refused: Labelled<Reason>,
     ended: Labelled<EndReason>,
     cancels: Labelled<CancelResult>,
+    reloads: Labelled<ReloadResult>,
+    last_reload: Gauge,
     tls_handshake: Histogram,
     backend_connect: Histogram,
     login: Histogram,
@@ -104,6 +107,8 @@ impl Metrics {
             refused: Labelled::default(),
             ended: Labelled::default(),
             cancels: Labelled::default(),
+            reloads: Labelled::default(),
+            last_reload: Gauge::default(),
             tls_handshake: Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0]),
             backend_connect: Histogram::new([0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 1.0]),
             login: Histogram::new([0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0]),
@@ -111,6 +116,8 @@ impl Metrics {
             certificate_remaining: Histogram::new([HOUR, DAY, 7.0 * DAY, 14.0 * DAY, 30.0 * DAY, 90.0 * DAY, 365.0 * DAY]),
             audit: AuditMeter::default(),
         };
+        // A start is a reload that was applied.
+        metrics.last_reload.set(1);
         metrics.registered()
     }
 
@@ -133,14 +140,18 @@ impl Metrics {
                 self.session.observe(report.duration.as_secs_f64());
             }
             Event::CancelHandled(report) => self.cancels.add(report.result),
+            Event::Reloaded(report) => {
+                self.reloads.add(report.result);
+                self.last_reload.set(i64::from(report.result == ReloadResult::Applied));
+            }
             // A gap is counted where it comes about, by the writer.
             Event::AuditFailed { .. } | Event::AuditRecovered { .. } => {}
             Event::DaemonStarted { .. }
             | Event::Listening { .. }
             | Event::AdminListening { .. }
             | Event::DaemonStopping
-            | Event::DrainStarted { .. }
             | Event::ReloadIgnored
+            | Event::DrainStarted { .. }
             | Event::BackendWentDown { .. }
             | Event::BackendCameUp
             | Event::AdminHandled(_) => {}
@@ -179,6 +190,9 @@ impl Metrics {
         registry.register("postern_accept_errors", "Failures of accept(2)", self.accept_errors.clone());
         registry.register("postern_sessions_ended", "Sessions that are over", self.ended.clone());
         registry.register("postern_cancel_requests", "CancelRequests", self.cancels.clone());
+        registry.register("postern_config_reloads", "Reloads of the configuration and its files", self.reloads.clone());
+        let last = self.last_reload.clone();
+        registry.register("postern_config_last_reload_successful", "1 if the last reload was applied, or there was none", last);
         registry.register("postern_tls_handshake_duration_seconds", "TLS handshakes that succeeded", self.tls_handshake.clone());
         registry.register("postern_backend_connect_duration_seconds", "Connects to the backend", self.backend_connect.clone());
         registry.register("postern_login_duration_seconds", "Logins, from accept to ReadyForQuery", self.login.clone());
@@ -281,6 +295,7 @@ label! {
     Reason: "reason";
     EndReason: "reason";
     CancelResult: "result";
+    ReloadResult: "result";
     RecordEvent: "event";
     Direction: "direction";
     Kind: "kind";

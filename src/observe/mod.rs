@@ -12,6 +12,7 @@ mod merge;
 mod metrics;
 mod output;
 mod phrase;
+mod reload;
 mod report;
 mod sink;
 mod text;
@@ -32,6 +33,7 @@ use ulid::Ulid;
 
 pub use event::Event;
 pub use metrics::{Moment, ProcessUsage, Totals};
+pub use reload::{ReloadReport, ReloadResult, ReloadTrigger};
 pub use report::{
     AdminReport, AdminResult, AdminVerb, CancelReport, CancelResult, CertFacts, DecisionFacts, RefusalReport, SessionOpening,
     SessionReport, StartupFacts, TlsFacts, Trail,

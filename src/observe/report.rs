@@ -119,6 +119,8 @@ pub struct SessionReport {
     pub database: Box<[u8]>,
     /// Why it ended.
     pub reason: EndReason,
+    /// What spoke against it, for the operator, if that is why.
+    pub detail: Option<String>,
     /// From its start to its end.
     pub duration: Duration,
     /// Bytes of the protocol from the client to the backend.
@@ -195,6 +197,8 @@ pub enum AdminVerb {
     Sessions,
     /// To end sessions.
     Kill,
+    /// To read the configuration and its files again.
+    Reload,
 }
 
 /// What became of a request to the admin socket.
@@ -208,11 +212,13 @@ pub enum AdminResult {
     Malformed,
     /// Who asked may not ask.
     Forbidden,
+    /// It was tried, and nothing has changed.
+    Failed,
 }
 
 impl AdminVerb {
     /// Every verb.
-    pub const ALL: [Self; 3] = [Self::Status, Self::Sessions, Self::Kill];
+    pub const ALL: [Self; 4] = [Self::Status, Self::Sessions, Self::Kill, Self::Reload];
 
     /// The word in requests, log and audit.
     pub const fn code(self) -> &'static str {
@@ -220,13 +226,14 @@ impl AdminVerb {
             Self::Status => "status",
             Self::Sessions => "sessions",
             Self::Kill => "kill",
+            Self::Reload => "reload",
         }
     }
 }
 
 impl AdminResult {
     /// Every result.
-    pub const ALL: [Self; 4] = [Self::Done, Self::NoMatch, Self::Malformed, Self::Forbidden];
+    pub const ALL: [Self; 5] = [Self::Done, Self::NoMatch, Self::Malformed, Self::Forbidden, Self::Failed];
 
     /// The code in log and audit.
     pub const fn code(self) -> &'static str {
@@ -235,6 +242,7 @@ impl AdminResult {
             Self::NoMatch => "no_match",
             Self::Malformed => "malformed",
             Self::Forbidden => "forbidden",
+            Self::Failed => "failed",
         }
     }
 }

@@ -71,6 +71,7 @@ pub(super) fn ending() -> SessionReport {
         role: RoleName::truncated(b"alice").unwrap(),
         database: (*b"app").into(),
         reason: EndReason::Client,
+        detail: None,
         duration: Duration::from_millis(62_400),
         bytes_in: 10_412,
         bytes_out: 88_011,
@@ -88,6 +89,18 @@ pub(super) fn cancel(result: CancelResult) -> CancelReport {
 pub(super) fn admin(verb: Option<AdminVerb>, result: AdminResult) -> AdminReport {
     let selector = verb.map(|_| ("role", "alice\u{1b}[2J".into()));
     AdminReport { verb, uid: 990, pid: verb.map(|_| 4711), selector, result, targets: 2 }
+}
+
+pub(super) fn reload(result: ReloadResult) -> ReloadReport {
+    ReloadReport {
+        trigger: ReloadTrigger::Poll,
+        result,
+        changed: vec!["tls.ssl_crl_file".to_owned()],
+        needs_restart: vec!["listen".to_owned()],
+        faults: vec!["/etc/postern/postern.yaml:3:5 tls.ssl_crl_file: \u{1b}[2J".to_owned()],
+        notices: Vec::new(),
+        ended: 2,
+    }
 }
 
 pub(super) fn start<'a>(notices: &'a [String]) -> Event<'a> {

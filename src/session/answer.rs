@@ -9,6 +9,8 @@ const MAX_GREETING_LENGTH: usize = 256 * 1024;
 
 /// The length of AuthenticationOk with its type.
 const AUTHENTICATION_OK: usize = 9;
+/// ReadyForQuery: its type, its length and the one byte of its status.
+const READY_FOR_QUERY_LENGTH: usize = 6;
 
 /// The backend's answer so far.
 #[derive(Default)]
@@ -51,6 +53,12 @@ impl Answer {
         self.inbound = inbound.split_off(AUTHENTICATION_OK.min(inbound.len()));
         self.outbound = inbound;
         self.login = Login::by_client();
+    }
+
+    /// Puts a message of our own before ReadyForQuery, which ends what is for the client.
+    pub(super) fn put_before_ready(&mut self, message: Vec<u8>) {
+        let before = self.outbound.len().saturating_sub(READY_FOR_QUERY_LENGTH);
+        self.outbound.splice(before..before, message);
     }
 
     /// What is for the client, what came behind it, and what cancels the session.
@@ -305,6 +313,15 @@ mod tests {
             assert_eq!(setting.hears(&mut answer, &[NEGOTIATE, &behind].concat()).is_ok(), complete);
             assert_eq!(answer.into_parts().0, [NEGOTIATE, &behind].concat());
         }
+    }
+
+    #[test]
+    fn a_message_of_our_own_comes_before_the_first_ready_for_query() {
+        let (setting, mut answer) = (Setting::without_password(), Answer::default());
+        setting.hears(&mut answer, &[OK, KEY, READY, STATUS].concat()).unwrap();
+        answer.put_before_ready(b"N...".to_vec());
+        let (greeting, early, _) = answer.into_parts();
+        assert_eq!((greeting, early), ([OK, KEY, b"N...", READY].concat(), STATUS.to_vec()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::{BackendFailure, SessionError};
 use crate::identity::ClientIdentity;
 use crate::limits::{SessionPermit, Wanted};
 use crate::observe::{DecisionFacts, Event};
-use crate::policy::Grant;
+use crate::policy::{Grant, Request};
 use crate::wire::StartupMessage;
 
 /// A connection that has said what it wants.
@@ -30,6 +30,7 @@ pub(super) struct Authorized<S> {
     stream: Encrypted<S>,
     identity: ClientIdentity,
     message: StartupMessage,
+    request: Request,
     grant: Grant,
     permit: SessionPermit,
     arrival: Box<Arrival>,
@@ -58,7 +59,7 @@ impl<S: Transport> Started<S> {
                 match arrival.door.house.slots.take(wanted(&grant, &arrival), &arrival.terms.limits().sessions) {
                     Ok(permit) => {
                         arrival.admit();
-                        Ok(Authorized { stream, identity, message, grant, permit, arrival })
+                        Ok(Authorized { stream, identity, message, request, grant, permit, arrival })
                     }
                     Err(limit) => {
                         let error = SessionError::Limit(limit, grant.role().clone());
@@ -77,11 +78,17 @@ impl<S: Transport> Started<S> {
 impl<S: Transport> Authorized<S> {
     /// Spends the grant on a connection to the backend.
     pub(super) async fn connect(self) -> Result<Connecting<S>, Rejected<S>> {
-        let Self { stream, identity, message, grant, permit, arrival } = self;
+        let Self { stream, identity, message, request, grant, permit, arrival } = self;
         let settings = arrival.terms.backend();
         let patience = settings.connect_timeout.min(arrival.deadline().saturating_duration_since(Instant::now()));
-        let holding =
-            Holding { role: grant.role().clone(), clientname: grant.clientname(), method: grant.method(), bounds: grant.bounds(), permit };
+        let holding = Holding {
+            role: grant.role().clone(),
+            clientname: grant.clientname(),
+            method: grant.method(),
+            bounds: grant.bounds(),
+            request,
+            permit,
+        };
         let last = settings.identity.parameters(&identity, grant.clientname(), arrival.trail.client.ip(), &message);
         let began = Instant::now();
         let error = match timeout(patience, backend::connect(settings, &message, &last, grant)).await {

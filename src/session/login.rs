@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout_at};
 use super::Transport;
 use super::answer::Answer;
 use super::arrival::Arrival;
+use super::notice;
 use super::registry::{Newcomer, Registration};
 use super::reply::{Rejected, Reply};
 use super::startup::Encrypted;
@@ -19,7 +20,9 @@ use crate::error::{BackendFailure, PasswordFault, SessionError};
 use crate::identity::{ClientIdentity, ClientName};
 use crate::limits::SessionPermit;
 use crate::observe::SessionOpening;
-use crate::policy::{Bounds, Method};
+use crate::os::unix_now;
+use crate::policy::{Bounds, Method, Replication, Request};
+use crate::snapshot::Terms;
 use crate::types::RoleName;
 
 /// A connection whose StartupMessage is with the backend.
@@ -37,6 +40,8 @@ pub(super) struct Holding {
     pub(super) clientname: ClientName,
     pub(super) method: Method,
     pub(super) bounds: Bounds,
+    /// What was granted.
+    pub(super) request: Request,
     pub(super) permit: SessionPermit,
 }
 
@@ -45,7 +50,7 @@ pub(super) struct Connected<S> {
     pub(super) stream: Encrypted<S>,
     pub(super) backend: BackendStream,
     pub(super) registration: Registration,
-    pub(super) holding: Holding,
+    pub(super) permit: SessionPermit,
     /// The backend's answer, ReadyForQuery included, which the client has not had.
     pub(super) greeting: Vec<u8>,
     /// What the backend sent behind it.
@@ -71,33 +76,45 @@ impl<S: Transport> Connecting<S> {
         let outcome = self.authenticate(&mut answer).await;
         let Self { stream, backend, identity, holding, mut arrival, .. } = self;
         arrival.trail.backend_pid = answer.pid().map(u32::cast_signed);
+        if outcome.is_ok()
+            && let Some(notice) = expiry_notice(&identity, holding.request.replication, &arrival.terms)
+        {
+            answer.put_before_ready(notice);
+        }
         let (greeting, early, cancel) = answer.into_parts();
         let reject = |error, stream, arrival| Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival);
         if let Err(error) = outcome {
             return Err(reject(error, stream, arrival).after(greeting));
         }
         let terms = &arrival.terms;
-        let timers = Timers { idle: terms.idle_session_timeout(holding.bounds), lifetime: terms.max_session_lifetime(holding.bounds) };
+        let Holding { role, clientname, bounds, request, permit, .. } = holding;
         let newcomer = Newcomer {
             id: arrival.trail.session,
             client: arrival.trail.client,
             ends: arrival.ends(),
-            role: holding.role.clone(),
+            role,
             startup: arrival.trail.startup.clone(),
+            request,
             identity,
-            clientname: holding.clientname,
+            clientname,
             cancel,
             backend: Arc::clone(terms.backend()),
-            timers,
+            timers: Timers::of(terms, bounds),
         };
         let Some(registration) = arrival.door.house.sessions.register(newcomer) else {
             return Err(reject(SessionError::Draining, stream, arrival));
         };
+        // A reload since the arrival has judged those who were in; whoever was on the way is judged now.
+        let current = arrival.door.snapshots.current();
+        if !Arc::ptr_eq(current.terms(), &arrival.terms) {
+            registration.session().judge(&current, unix_now());
+        }
+        drop(current);
         let opening = SessionOpening { trail: arrival.trail.clone(), setup: arrival.accepted.elapsed() };
         if arrival.door.observers.record_session_start(&opening).await.is_err() {
             return Err(reject(SessionError::AuditUnavailable, stream, arrival));
         }
-        Ok(Connected { stream, backend, registration, holding, greeting, early, arrival })
+        Ok(Connected { stream, backend, registration, permit, greeting, early, arrival })
     }
 
     async fn authenticate(&mut self, answer: &mut Answer) -> Result<(), SessionError> {
@@ -164,4 +181,10 @@ impl<S: Transport> Connecting<S> {
         let database = startup.map(|startup| &*startup.database).filter(|name| !name.is_empty()).unwrap_or(b"replication");
         Credentials::of(terms.backend(), terms.passfile(), database, &self.holding.role)
     }
+}
+
+/// What a client is told of its certificate. A walsender's client does not expect a word.
+fn expiry_notice(identity: &ClientIdentity, replication: Replication, terms: &Terms) -> Option<Vec<u8>> {
+    let within = terms.expiry_notice().filter(|_| replication == Replication::None)?;
+    notice::of_expiry(identity, within, unix_now())
 }

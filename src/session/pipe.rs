@@ -8,13 +8,14 @@ use std::task::{Context, Poll, ready};
 use super::Transport;
 use super::arrival::Door;
 use super::closing::{part_encrypted, part_mute};
-use super::login::{Connected, Holding};
+use super::login::Connected;
 use super::panics::poll_guarded;
 use super::registry::Registration;
 use super::relay::{Finish, Parting, Relay};
 use super::startup::Encrypted;
 use crate::backend::{BackendStream, forward_cancel};
 use crate::error::EndReason;
+use crate::limits::SessionPermit;
 use crate::observe::{Event, SessionReport};
 
 /// The relay of a client's TLS connection and a backend's socket.
@@ -24,7 +25,7 @@ type Pipe<S> = Relay<Encrypted<S>, BackendStream>;
 struct Tail {
     door: Arc<Door>,
     registration: Registration,
-    holding: Holding,
+    permit: SessionPermit,
 }
 
 /// The task of a session: small, because there are as many as sessions.
@@ -36,10 +37,10 @@ struct Session<S> {
 impl<S: Transport> Connected<S> {
     /// Lets the session run as a task of its own.
     pub(super) fn pipe(self) {
-        let Self { stream, backend, registration, holding, greeting, early, arrival } = self;
+        let Self { stream, backend, registration, permit, greeting, early, arrival } = self;
         let super::Arrival { door, .. } = *arrival;
         let pipe = Relay::new(stream, backend, Arc::clone(registration.session()), greeting, &early);
-        let tail = Tail { door, registration, holding };
+        let tail = Tail { door, registration, permit };
         tokio::spawn(Session { pipe: Some(pipe), tail: Some(Box::new(tail)) });
     }
 }
@@ -61,16 +62,19 @@ impl<S: Transport> Future for Session<S> {
 impl Tail {
     /// Records the end, then leaves both sides: the client with its last message, the backend with nothing to do for nobody.
     async fn close<S: Transport>(self: Box<Self>, pipe: Pipe<S>, finish: Finish) {
-        let Self { door, registration, holding } = *self;
+        let Self { door, registration, permit } = *self;
         let traffic = pipe.traffic();
         let (client, backend) = pipe.into_streams();
         let session = registration.session();
+        // It may have ended for another reason before it could follow the order.
+        let withdrawal = session.withdrawal().filter(|withdrawal| withdrawal.reason() == finish.reason);
         door.observers.emit(&Event::SessionEnded(&SessionReport {
             session: session.id(),
             client: session.client(),
-            role: holding.role,
+            role: session.role().clone(),
             database: session.startup().map(|startup| startup.database.clone()).unwrap_or_default(),
             reason: finish.reason,
+            detail: withdrawal.map(ToString::to_string),
             duration: session.started().elapsed(),
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,
@@ -81,7 +85,8 @@ impl Tail {
         let leave_client = async {
             match finish.parting {
                 Parting::Orderly => {
-                    let last_words = finish.reason.farewell().map(|response| response.encode()).unwrap_or_default();
+                    let farewell = withdrawal.map_or_else(|| finish.reason.farewell(), |withdrawal| Some(withdrawal.response()));
+                    let last_words = farewell.map(|response| response.encode()).unwrap_or_default();
                     part_encrypted(client, &last_words).await;
                 }
                 Parting::Mute => part_mute(client).await,
@@ -97,6 +102,6 @@ impl Tail {
             drop(backend);
         };
         tokio::join!(leave_client, leave_backend);
-        drop(holding.permit);
+        drop(permit);
     }
 }

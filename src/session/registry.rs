@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use super::timers::Timers;
 use crate::backend::BackendSettings;
 use crate::crypto::secrets_equal;
-use crate::error::EndReason;
+use crate::error::{EndReason, Withdrawal};
 use crate::identity::{ClientIdentity, ClientName};
 use crate::observe::StartupFacts;
+use crate::policy::Request;
 use crate::types::{PeerAddress, RoleName, SessionId};
 use crate::wire::CancelRequest;
 
@@ -35,17 +36,27 @@ pub struct LiveSession {
     backend: Arc<BackendSettings>,
     role: RoleName,
     startup: Option<StartupFacts>,
+    /// What it asked for, for the rules to be asked again.
+    request: Request,
     since: SystemTime,
     traffic: LiveTraffic,
-    timers: Timers,
+    timers: Mutex<Timers>,
     started: Instant,
     /// Counts what passes, two at a time; odd while the session is idle.
     activity: AtomicU32,
     /// A CancelRequest for it is on its way.
     cancelling: AtomicBool,
-    order: OnceLock<EndReason>,
+    order: OnceLock<Order>,
     leave: AtomicU8,
     waker: AtomicWaker,
+}
+
+/// What a session is told: to end, and why.
+#[derive(Debug)]
+struct Order {
+    reason: EndReason,
+    /// What speaks against it, if that is why.
+    withdrawal: Option<Box<Withdrawal>>,
 }
 
 /// When a session that was asked to leave does so.
@@ -171,9 +182,19 @@ impl LiveSession {
         }
     }
 
+    /// What its client asked for, as the rules see it.
+    pub(super) fn request(&self) -> &Request {
+        &self.request
+    }
+
     /// How long it may be idle and may live.
     pub(super) fn timers(&self) -> Timers {
-        self.timers
+        *self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds it to other times from now on.
+    pub(super) fn set_timers(&self, timers: Timers) {
+        *self.timers.lock().unwrap_or_else(PoisonError::into_inner) = timers;
     }
 
     /// When it began.
@@ -194,8 +215,23 @@ impl LiveSession {
 
     /// Tells it to end. The first order stands.
     pub fn end(&self, reason: EndReason) {
-        let _ = self.order.set(reason);
+        self.give(Order { reason, withdrawal: None });
+    }
+
+    /// Tells it to end for what speaks against it; `false` if it was told to end already.
+    pub(super) fn withdraw(&self, withdrawal: Withdrawal) -> bool {
+        self.give(Order { reason: withdrawal.reason(), withdrawal: Some(Box::new(withdrawal)) })
+    }
+
+    /// What spoke against it, if that is why it was told to end.
+    pub(super) fn withdrawal(&self) -> Option<&Withdrawal> {
+        self.order.get()?.withdrawal.as_deref()
+    }
+
+    fn give(&self, order: Order) -> bool {
+        let first = self.order.set(order).is_ok();
         self.waker.wake();
+        first
     }
 
     /// Asks it to leave at its own time. What was asked before is never taken back.
@@ -209,7 +245,7 @@ impl LiveSession {
     /// The order to end, if there is one; `waker` is woken when one comes.
     pub(super) fn order(&self, waker: &Waker) -> Option<EndReason> {
         self.waker.register(waker);
-        self.order.get().copied()
+        self.order.get().map(|order| order.reason)
     }
 
     /// Whether it was asked to leave if it is idle now, having asked for something before or not.
@@ -226,6 +262,7 @@ pub(super) struct Newcomer {
     pub(super) ends: Option<(SocketAddr, SocketAddr)>,
     pub(super) role: RoleName,
     pub(super) startup: Option<StartupFacts>,
+    pub(super) request: Request,
     pub(super) identity: ClientIdentity,
     pub(super) clientname: ClientName,
     pub(super) cancel: Option<CancelRequest>,
@@ -267,11 +304,12 @@ impl Sessions {
             ends: newcomer.ends,
             role: newcomer.role,
             startup: newcomer.startup,
+            request: newcomer.request,
             identity: newcomer.identity,
             clientname: newcomer.clientname,
             cancel: newcomer.cancel,
             backend: newcomer.backend,
-            timers: newcomer.timers,
+            timers: Mutex::new(newcomer.timers),
             since: SystemTime::now(),
             traffic: LiveTraffic::default(),
             started: Instant::now(),
@@ -301,8 +339,16 @@ impl Sessions {
 
     /// The sessions that may not be idle or live for ever.
     pub(super) fn with_timers(&self) -> Vec<Arc<LiveSession>> {
-        let limited = |session: &&Arc<LiveSession>| session.timers.idle.is_some() || session.timers.lifetime.is_some();
+        let limited = |session: &&Arc<LiveSession>| {
+            let Timers { idle, lifetime } = session.timers();
+            idle.is_some() || lifetime.is_some()
+        };
         self.lock().live.values().filter(limited).cloned().collect()
+    }
+
+    /// The sessions whose certificates have expired at `now`, in seconds since 1970.
+    pub(super) fn expired(&self, now: i64) -> Vec<Arc<LiveSession>> {
+        self.lock().live.values().filter(|session| session.identity.not_after() < now).cloned().collect()
     }
 
     /// Whether no session is alive.
@@ -392,6 +438,13 @@ impl Newcomer {
             ends: None,
             role: RoleName::truncated(b"alice").unwrap(),
             startup: None,
+            request: Request {
+                user: RoleName::truncated(b"alice").unwrap(),
+                database: crate::types::DatabaseName::truncated(b"app").unwrap(),
+                replication: crate::policy::Replication::None,
+                address: PeerAddress::new("127.0.0.1:5000".parse().unwrap()),
+                settings: Vec::new(),
+            },
             identity: crate::identity::testing::identity("alice"),
             clientname: ClientName::CommonName,
             cancel: None,

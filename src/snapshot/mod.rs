@@ -1,5 +1,8 @@
 //! All that a new connection is judged and served by, read and checked together, immutable.
 
+mod loading;
+mod look;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +11,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::sync::watch;
 
+pub use loading::{Attempt, Ready, Unusable};
+pub use look::Look;
+
 use crate::backend::{BackendSettings, MembershipLookup, Passfile};
-use crate::config::{CancelPlaintext, LimitSettings, LiveSettings, ShutdownSettings};
+use crate::config::{CancelPlaintext, Fate, LimitSettings, LiveSettings, ShutdownSettings};
 use crate::policy::{Bounds, Policy};
 use crate::tls::{Acceptor, MaterialFault};
 
@@ -36,6 +42,9 @@ pub struct Terms {
     idle_session_timeout: Option<Duration>,
     max_session_lifetime: Option<Duration>,
     shutdown: ShutdownSettings,
+    on_revocation: Fate,
+    on_expiry: Fate,
+    expiry_notice: Option<Duration>,
 }
 
 impl Snapshots {
@@ -61,8 +70,20 @@ impl Snapshot {
     /// # Errors
     /// Every fault that can be found, not the first.
     pub fn load(settings: &LiveSettings) -> Result<Self, Vec<MaterialFault>> {
+        Self::read(settings, Acceptor::load(&settings.tls))
+    }
+
+    /// The same, to take this one's place: what has not changed is taken over, and what would serve worse is a fault.
+    ///
+    /// # Errors
+    /// Every fault that can be found, not the first.
+    pub fn successor(&self, settings: &LiveSettings) -> Result<Self, Vec<MaterialFault>> {
+        Self::read(settings, self.tls.successor(&settings.tls))
+    }
+
+    fn read(settings: &LiveSettings, tls: Result<Acceptor, Vec<MaterialFault>>) -> Result<Self, Vec<MaterialFault>> {
         let mut faults = Vec::new();
-        let tls = Acceptor::load(&settings.tls).map_err(|found| faults.extend(found)).ok();
+        let tls = tls.map_err(|found| faults.extend(found)).ok();
         let passfile = load_passfile(settings.backend.passfile.as_deref()).map_err(|found| faults.extend(found)).ok();
         let (Some(tls), Some(passfile)) = (tls, passfile) else { return Err(faults) };
         let backend = Arc::new(settings.backend.clone());
@@ -77,6 +98,9 @@ impl Snapshot {
             idle_session_timeout: settings.idle_session_timeout,
             max_session_lifetime: settings.max_session_lifetime,
             shutdown: settings.shutdown,
+            on_revocation: settings.on_revocation,
+            on_expiry: settings.on_expiry,
+            expiry_notice: settings.expiry_notice,
         };
         Ok(Self { tls, terms: Arc::new(terms) })
     }
@@ -153,10 +177,25 @@ impl Terms {
     pub fn max_session_lifetime(&self, bounds: Bounds) -> Option<Duration> {
         bounds.max_session_lifetime.or(self.max_session_lifetime)
     }
+
+    /// Whether a live session goes on although its certificate or its rule no longer holds.
+    pub fn keeps_withdrawn(&self) -> bool {
+        self.on_revocation == Fate::Keep
+    }
+
+    /// Whether a live session goes on although its certificate has expired.
+    pub fn keeps_expired(&self) -> bool {
+        self.on_expiry == Fate::Keep
+    }
+
+    /// How long before its certificate expires a client is told at login.
+    pub fn expiry_notice(&self) -> Option<Duration> {
+        self.expiry_notice
+    }
 }
 
 fn load_passfile(file: Option<&Path>) -> Result<Option<Passfile>, Vec<MaterialFault>> {
     let Some(file) = file else { return Ok(None) };
-    let fault = |what| MaterialFault { file: file.to_owned(), setting: "backend.passfile", what };
+    let fault = |what| MaterialFault { file: file.to_owned(), setting: "backend.passfile".to_owned(), what, pair: false };
     Passfile::load(file).map(Some).map_err(|faults| faults.into_iter().map(fault).collect())
 }

@@ -19,9 +19,11 @@ pub struct MaterialFault {
     /// The file.
     pub file: PathBuf,
     /// The setting that names it: `tls.ssl_key_file`.
-    pub setting: &'static str,
+    pub setting: String,
     /// What was found, what was expected, what to do.
     pub what: String,
+    /// Nothing is wrong with the file itself: it does not fit another one, as while both are being replaced.
+    pub pair: bool,
 }
 
 impl fmt::Display for MaterialFault {
@@ -34,7 +36,7 @@ impl fmt::Display for MaterialFault {
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) file: &'a Path,
-    pub(super) setting: &'static str,
+    pub(super) setting: &'a str,
 }
 
 /// A certificate of a file, as it was and as it was read.
@@ -45,7 +47,12 @@ pub(super) struct Read {
 
 impl Source<'_> {
     pub(super) fn fault(&self, what: impl Into<String>) -> MaterialFault {
-        MaterialFault { file: self.file.to_owned(), setting: self.setting, what: what.into() }
+        MaterialFault { file: self.file.to_owned(), setting: self.setting.to_owned(), what: what.into(), pair: false }
+    }
+
+    /// A fault of this file and another together.
+    pub(super) fn pair_fault(&self, what: impl Into<String>) -> MaterialFault {
+        MaterialFault { pair: true, ..self.fault(what) }
     }
 
     /// Every certificate of the file, at least one, in its order.
@@ -98,13 +105,17 @@ impl Source<'_> {
         }
     }
 
-    /// Every CRL of the file, at least one.
-    pub(super) fn crls(&self) -> Result<Vec<Crl>, Vec<MaterialFault>> {
-        let (bytes, _) = self.read(MAX_CRLS).map_err(|fault| vec![fault])?;
-        let blocks: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
+    /// The file that CRLs are read from, as it is.
+    pub(super) fn crl_file(&self) -> Result<Vec<u8>, Vec<MaterialFault>> {
+        self.read(MAX_CRLS).map(|(bytes, _)| bytes).map_err(|fault| vec![fault])
+    }
+
+    /// Every CRL of the file, whose content is `bytes`; at least one.
+    pub(super) fn crls(&self, bytes: &[u8]) -> Result<Vec<Crl>, Vec<MaterialFault>> {
+        let blocks: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
         let blocks = blocks.map_err(|error| vec![self.fault(broken(&error))])?;
         if blocks.is_empty() {
-            return Err(vec![self.fault(self.none_found(&bytes, "X509 CRL", "crl"))]);
+            return Err(vec![self.fault(self.none_found(bytes, "X509 CRL", "crl"))]);
         }
         let (mut crls, mut faults) = (Vec::new(), Vec::new());
         for (number, der) in (1..).zip(blocks) {

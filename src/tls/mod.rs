@@ -3,11 +3,13 @@
 //! The one place that knows rustls and webpki. It verifies a certificate, and from what it verified it makes the only
 //! `ClientIdentity` there is; it does not decide what that identity may do, nor does it judge a client that has none.
 
+mod crls;
 mod examine;
 mod failure;
 mod material;
 mod path;
 mod refusal;
+mod regression;
 mod revocation;
 mod server;
 mod signature;
@@ -18,7 +20,6 @@ mod warnings;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, DistinguishedName, NamedGroup, ServerConnection};
@@ -26,8 +27,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::TlsFailure;
-use crate::identity::{ClientIdentity, Crl};
+use crate::identity::{Certificate, ClientIdentity};
+use crate::os::unix_now;
 
+use crls::{Crls, ReadCrls};
 pub use examine::{faults_at_login, is_signed_by, unusable_key};
 pub use material::MaterialFault;
 use material::Source;
@@ -75,7 +78,11 @@ pub struct Acceptor(Arc<Inner>);
 
 struct Inner {
     server: ServerSide,
+    /// The server's own certificate.
+    leaf: Certificate,
     trust: Arc<ClientTrust>,
+    /// The CRLs of `trust` with what their file held.
+    crls: Option<Crls>,
     hints: Arc<[DistinguishedName]>,
     warnings: Vec<String>,
     expiries: Expiries,
@@ -133,6 +140,18 @@ impl Negotiation {
 impl Acceptor {
     /// Reads all files, or says everything that is wrong with them. Reads the clock for the warnings, and blocks.
     pub fn load(settings: &TlsSettings) -> Result<Self, Vec<MaterialFault>> {
+        Self::read(settings, None)
+    }
+
+    /// The same, to take this one's place. CRLs that have not changed are shared with it, not read again; and what is sure to serve
+    /// worse than what is there is a fault.
+    pub fn successor(&self, settings: &TlsSettings) -> Result<Self, Vec<MaterialFault>> {
+        let next = Self::read(settings, Some(self))?;
+        let faults = regression::of(&self.0, &next.0, settings, unix_now());
+        if faults.is_empty() { Ok(next) } else { Err(faults) }
+    }
+
+    fn read(settings: &TlsSettings, before: Option<&Self>) -> Result<Self, Vec<MaterialFault>> {
         let provider = Arc::new(server::provider());
         let (chain, key) = (source(&settings.ssl_cert_file, "tls.ssl_cert_file"), source(&settings.ssl_key_file, "tls.ssl_key_file"));
         let authorities = source(&settings.ssl_ca_file, "tls.ssl_ca_file");
@@ -140,19 +159,22 @@ impl Acceptor {
 
         let mut faults = Vec::new();
         let server = ServerCertificate::load(chain, key, &provider).map_err(|found| faults.extend(found)).ok();
-        let crls = lists.map(|lists| lists.crls()).transpose().map_err(|found| faults.extend(found)).ok();
+        let known = before.and_then(|before| before.0.crls.as_ref());
+        let crls = lists.map(|lists| ReadCrls::of(lists, known)).transpose().map_err(|found| faults.extend(found)).ok();
         let algorithms = provider.signature_verification_algorithms;
         // A broken CRL file must not hide what is wrong with the CA file, so that one is judged without it.
         let complete = crls.is_some();
         let trust = load_trust(authorities, crls.flatten(), settings.x509_v1, algorithms).map_err(|found| faults.extend(found)).ok();
-        let (Some(server), Some(trust), true) = (server, trust, complete) else { return Err(faults) };
+        let (Some(server), Some((trust, crls)), true) = (server, trust, complete) else { return Err(faults) };
 
         let side = ServerSide::new(&server, provider).map_err(|error| vec![chain.fault(format!("TLS 1.3 cannot be served: {error}"))])?;
         Ok(Self(Arc::new(Inner {
             server: side,
+            crls,
             hints: trust.hints().into(),
             warnings: warnings::of(&server.leaf, &trust, unix_now()),
             expiries: Expiries::of(server.leaf.not_after(), &trust),
+            leaf: server.leaf,
             trust: Arc::new(trust),
         })))
     }
@@ -227,30 +249,32 @@ impl fmt::Debug for Acceptor {
 }
 
 /// The DER of the certificates in a PEM file, in its order, for `explain`. `setting` is what names the file in a fault.
-pub fn read_certificates(file: &Path, setting: &'static str) -> Result<Vec<Vec<u8>>, Vec<MaterialFault>> {
+pub fn read_certificates(file: &Path, setting: &str) -> Result<Vec<Vec<u8>>, Vec<MaterialFault>> {
     let read = source(file, setting).certificates()?;
     Ok(read.into_iter().map(|read| read.der.as_ref().to_vec()).collect())
 }
 
-fn source<'a>(file: &'a Path, setting: &'static str) -> Source<'a> {
+fn source<'a>(file: &'a Path, setting: &'a str) -> Source<'a> {
     Source { file, setting }
 }
 
 fn load_trust(
     source: Source<'_>,
-    crls: Option<Vec<Crl>>,
+    crls: Option<ReadCrls>,
     x509_v1: X509V1,
     algorithms: rustls::crypto::WebPkiSupportedAlgorithms,
-) -> Result<ClientTrust, Vec<MaterialFault>> {
+) -> Result<(ClientTrust, Option<Crls>), Vec<MaterialFault>> {
     let read = source.certificates()?;
+    let crls = crls.map(|crls| crls.verified_by(&read, algorithms));
     let authorities = read.into_iter().map(|read| Authority { certificate: read.certificate, der: read.der }).collect();
-    let trust = ClientTrust::new(authorities, crls, x509_v1, algorithms)
+    let lists = crls.as_ref().map(|crls| Arc::clone(&crls.lists));
+    let trust = ClientTrust::new(authorities, lists, x509_v1, algorithms)
         .map_err(|found| found.into_iter().map(|what| source.fault(what)).collect::<Vec<_>>())?;
     if trust.anchors().next().is_none() {
         let what = "it has no self-signed certificate, and only those end a path; add the root CA, as OpenSSL needs it too";
         return Err(vec![source.fault(what)]);
     }
-    Ok(trust)
+    Ok((trust, crls))
 }
 
 /// Makes an `Established` of a finished handshake. A certificate that rustls took and nobody here verified, or the other
@@ -305,11 +329,6 @@ fn group_name(group: NamedGroup) -> &'static str {
         NamedGroup::secp384r1 => "secp384r1",
         _ => "unknown",
     }
-}
-
-fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    i64::try_from(since).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

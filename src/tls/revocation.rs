@@ -87,6 +87,12 @@ impl RevocationLists {
         self.of(issuer.subject().as_der(), issuer.public_key()).next().is_some()
     }
 
+    /// Whether there is one that has begun and not expired at `now`.
+    pub(super) fn in_force(&self, issuer: &Certificate, now: i64) -> bool {
+        let crls: Vec<_> = self.of(issuer.subject().as_der(), issuer.public_key()).collect();
+        newest_of_each_scope(&crls, now).iter().any(|crl| crl.next_update().is_none_or(|next| next > now))
+    }
+
     /// Every CRL, with whether a configured CA signed it.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Crl, bool)> {
         self.by_issuer.values().flatten().map(|listed| (&listed.crl, listed.signer.get().is_some()))

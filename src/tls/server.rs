@@ -40,7 +40,7 @@ impl ServerCertificate {
         if signer.public_key().is_none_or(|public_key| public_key.as_ref() != leaf.public_key()) {
             let of = chain.file.display();
             return Err(vec![
-                key.fault(format!("the key does not belong to the first certificate of {of}; give the pair that was made together")),
+                key.pair_fault(format!("the key does not belong to the first certificate of {of}; give the pair that was made together")),
             ]);
         }
         let ders = certificates.into_iter().map(|certificate| certificate.der).collect();

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::DistinguishedName;
@@ -15,7 +16,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::error::TlsFailure;
-use crate::identity::{Certificate, Crl, Link, VerifiedChain, Version};
+use crate::identity::{Certificate, Link, VerifiedChain, Version};
 
 use super::X509V1;
 use super::path::{Path, in_force};
@@ -27,7 +28,7 @@ use super::signature::{self, Verdict};
 pub(super) struct ClientTrust {
     anchors: Vec<Certificate>,
     intermediates: Vec<Authority>,
-    lists: Option<RevocationLists>,
+    lists: Option<Arc<RevocationLists>>,
     x509_v1: X509V1,
     algorithms: WebPkiSupportedAlgorithms,
     /// The anchors once more, as webpki wants them, in the same order.
@@ -49,18 +50,14 @@ impl Authority {
 }
 
 impl ClientTrust {
-    /// Sorts the CA file's certificates into anchors and intermediates, and takes in the CRLs. An error for each anchor that
+    /// Sorts the CA file's certificates into anchors and intermediates. An error for each anchor that
     /// webpki cannot read; no anchor at all is for the caller to judge.
     pub(super) fn new(
         authorities: Vec<Authority>,
-        crls: Option<Vec<Crl>>,
+        lists: Option<Arc<RevocationLists>>,
         x509_v1: X509V1,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Result<Self, Vec<String>> {
-        let lists = crls.map(|crls| {
-            let certificates: Vec<_> = authorities.iter().map(|authority| &authority.certificate).collect();
-            RevocationLists::new(crls, &certificates, algorithms)
-        });
         let mut trust = Self { anchors: Vec::new(), intermediates: Vec::new(), lists, x509_v1, algorithms, webpki_anchors: Vec::new() };
         let mut faults = Vec::new();
         for authority in authorities {
@@ -107,7 +104,12 @@ impl ClientTrust {
 
     /// The configured CRLs, if there are any.
     pub(super) fn lists(&self) -> Option<&RevocationLists> {
-        self.lists.as_ref()
+        self.lists.as_deref()
+    }
+
+    /// Whether it can be known at `now` what `anchor` has revoked; without CRLs nobody asks.
+    pub(super) fn knows_revocations(&self, anchor: &Certificate, now: i64) -> bool {
+        self.lists.as_ref().is_none_or(|lists| lists.in_force(anchor, now))
     }
 
     /// The signature algorithms that can be verified.
@@ -162,7 +164,7 @@ impl ClientTrust {
                     who()
                 )));
             }
-            Path { leaf, intermediates: &[], anchor }.judge(self.lists.as_ref(), now)
+            Path { leaf, intermediates: &[], anchor }.judge(self.lists.as_deref(), now)
         }));
         judged.unwrap_or_else(|| {
             let issuer = shortened(&leaf.issuer().rfc2253());
@@ -228,7 +230,7 @@ impl ClientTrust {
             .map_err(|error| Refusal::malformed(format!("a CA above {} cannot be read: {error}", shown(leaf))))?;
         let anchors = self.webpki_anchors.iter().zip(self.anchors()).filter(|(webpki, _)| *webpki == path.anchor());
         let judged =
-            first_good(anchors.map(|(_, anchor)| Path { leaf, intermediates: &intermediates, anchor }.judge(self.lists.as_ref(), now)));
+            first_good(anchors.map(|(_, anchor)| Path { leaf, intermediates: &intermediates, anchor }.judge(self.lists.as_deref(), now)));
         judged.unwrap_or_else(|| Err(Refusal::untrusted(format!("the path above {} ends nowhere", shown(leaf)))))
     }
 }

@@ -291,22 +291,8 @@ impl ErrorResponse {
 
     /// The message with type byte and length.
     pub fn encode(&self) -> Vec<u8> {
-        let mut packet = b"E\0\0\0\0".to_vec();
-        let mut field = |kind: u8, value: &[u8]| {
-            packet.push(kind);
-            packet.extend(value.iter().copied().filter(|byte| *byte != 0));
-            packet.push(0);
-        };
-        field(b'S', b"FATAL");
-        field(b'V', b"FATAL");
-        field(b'C', self.sqlstate.code().as_bytes());
-        field(b'M', &self.message);
-        self.detail.iter().for_each(|detail| field(b'D', detail.as_bytes()));
-        self.hint.iter().for_each(|hint| field(b'H', hint.as_bytes()));
-        packet.push(0);
-        let length = u32::try_from(packet.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        packet.splice(1..5, length.to_be_bytes());
-        packet
+        let (detail, hint) = (self.detail.as_deref(), self.hint.as_deref());
+        encode_fields(b'E', "FATAL", self.sqlstate, &self.message, [(b'D', detail), (b'H', hint)])
     }
 
     /// The message as clients of protocol 2 read it: severity and text alone
@@ -317,6 +303,30 @@ impl ErrorResponse {
         packet.extend_from_slice(b"\n\0");
         packet
     }
+}
+
+/// A NoticeResponse of severity NOTICE, as PostgreSQL sends one.
+pub fn notice_response(message: &str, detail: Option<&str>) -> Vec<u8> {
+    encode_fields(b'N', "NOTICE", SqlState::SUCCESSFUL_COMPLETION, message.as_bytes(), [(b'D', detail), (b'H', None)])
+}
+
+/// ErrorResponse and NoticeResponse differ in their first byte alone.
+fn encode_fields(kind: u8, severity: &str, sqlstate: SqlState, message: &[u8], more: [(u8, Option<&str>); 2]) -> Vec<u8> {
+    let mut packet = vec![kind, 0, 0, 0, 0];
+    let mut field = |kind: u8, value: &[u8]| {
+        packet.push(kind);
+        packet.extend(value.iter().copied().filter(|byte| *byte != 0));
+        packet.push(0);
+    };
+    field(b'S', severity.as_bytes());
+    field(b'V', severity.as_bytes());
+    field(b'C', sqlstate.code().as_bytes());
+    field(b'M', message);
+    more.iter().for_each(|(kind, value)| value.iter().for_each(|value| field(*kind, value.as_bytes())));
+    packet.push(0);
+    let length = u32::try_from(packet.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    packet.splice(1..5, length.to_be_bytes());
+    packet
 }
 
 #[cfg(test)]

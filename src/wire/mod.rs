@@ -16,7 +16,7 @@ mod startup;
 
 pub use backend::{
     Authentication, BackendMessage, BackendScanner, ErrorFields, ErrorResponse, FrameError, TransactionStatus, authentication_sasl,
-    sasl_initial_response, sasl_response,
+    notice_response, sasl_initial_response, sasl_response,
 };
 pub use cancel::{CancelKey, CancelRequest};
 pub use frontend::FrontendScanner;

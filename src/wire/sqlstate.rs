@@ -7,6 +7,8 @@ use std::fmt;
 pub struct SqlState(&'static str);
 
 impl SqlState {
+    /// `successful_completion`
+    pub const SUCCESSFUL_COMPLETION: Self = Self("00000");
     /// `protocol_violation`
     pub const PROTOCOL_VIOLATION: Self = Self("08P01");
     /// `connection_failure`

@@ -40,6 +40,7 @@ mod pki_life;
 mod proxy;
 mod refusals;
 mod relayed_password;
+mod reload;
 mod scram;
 mod sessions;
 mod supply_chain;

@@ -49,7 +49,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Exit {
     let snapshot = match load(&arguments.config.clone().path()) {
-        Ok(ready) => ready.snapshot,
+        Ok((_, ready)) => ready.snapshot,
         Err(faults) => {
             println!("{faults}");
             return Exit::Config;

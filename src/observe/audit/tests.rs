@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::error::{EndReason, Reason};
-use crate::observe::samples::{admin, anonymous, cancel, ending, hostile_names, named, opening, refusal, start, trail};
-use crate::observe::{AdminResult, AdminVerb, CancelResult};
+use crate::observe::samples::{admin, anonymous, cancel, ending, hostile_names, named, opening, refusal, reload, start, trail};
+use crate::observe::{AdminResult, AdminVerb, CancelResult, ReloadResult};
 
 fn line(record: &Record) -> String {
     Chain::new("01JD6Y00000000000000000000".to_owned()).line(&record.body)
@@ -44,7 +44,7 @@ fn a_refusal_says_why_and_what_the_client_was_told() {
 #[test]
 fn a_session_end_has_its_counts() {
     let record = line_of(&Event::SessionEnded(&ending()));
-    let counts = r#""reason":"client","duration_ms":62400,"bytes_in":10412,"bytes_out":88011,"statements":19,"errors":0,"truncated":false,"prev":null}"#;
+    let counts = r#""reason":"client","detail":null,"duration_ms":62400,"bytes_in":10412,"bytes_out":88011,"statements":19,"errors":0,"truncated":false,"prev":null}"#;
     assert!(record.ends_with(counts), "{record}");
 }
 
@@ -112,6 +112,7 @@ fn every_record_has_the_fields_of_the_schema_and_no_other() {
         ("admin", line_of(&Event::AdminHandled(&admin(Some(AdminVerb::Kill), AdminResult::Done)))),
         ("admin", line_of(&Event::AdminHandled(&admin(None, AdminResult::Forbidden)))),
         ("admin.merged", line(&merged(Kind::Forbidden))),
+        ("config.reload", line_of(&Event::Reloaded(&reload(ReloadResult::Rejected)))),
         ("audit.gap", line(&Record::gap(&Lost { count: 3, first: UNIX_EPOCH, last: UNIX_EPOCH }, UNIX_EPOCH))),
     ];
     for (shape, line) in records {
@@ -128,6 +129,7 @@ fn the_schema_knows_every_code() {
     assert_eq!(defs["admin_result"]["enum"], Value::from(AdminResult::ALL.map(AdminResult::code).to_vec()));
     let verbs = AdminVerb::ALL.map(|verb| Value::from(verb.code())).into_iter().chain([Value::Null]).collect();
     assert_eq!(defs["admin"]["properties"]["verb"]["enum"], Value::Array(verbs));
+    assert_eq!(defs["config.reload"]["properties"]["result"]["enum"], Value::from(ReloadResult::ALL.map(ReloadResult::code).to_vec()));
     assert_eq!(defs["session.end"]["properties"]["reason"]["enum"], Value::from(EndReason::ALL.map(EndReason::code).to_vec()));
 }
 

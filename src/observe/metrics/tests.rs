@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::*;
-use crate::observe::samples::{anonymous, cancel, ending, hostile_names, named, opening, refusal, start, trail};
+use crate::observe::samples::{anonymous, cancel, ending, hostile_names, named, opening, refusal, reload, start, trail};
 
 /// What the contract says, section 5, as far as this version has the facts.
 const NAMES: &[&str] = &[
@@ -20,6 +20,8 @@ const NAMES: &[&str] = &[
     "postern_bytes_total",
     "postern_cancel_requests_total",
     "postern_certificate_expiry_timestamp_seconds",
+    "postern_config_reloads_total",
+    "postern_config_last_reload_successful",
     "postern_client_certificate_remaining_seconds",
     "postern_audit_records_total",
     "postern_audit_dropped_total",
@@ -118,6 +120,8 @@ fn every_event_is_counted_where_it_belongs() {
         Event::SessionStarted(&opening(trail())),
         Event::SessionEnded(&ending()),
         Event::CancelHandled(&cancel(CancelResult::UnknownKey)),
+        Event::Reloaded(&reload(ReloadResult::Applied)),
+        Event::Reloaded(&reload(ReloadResult::Rejected)),
     ];
     events.iter().for_each(|event| metrics.emit(event, now()));
     metrics.audit_meter().wrote(RecordEvent::SessionStart);
@@ -137,6 +141,9 @@ fn every_event_is_counted_where_it_belongs() {
         ("postern_client_certificate_remaining_seconds_sum", 86_400.0),
         (r#"postern_audit_records_total{event="session.start"}"#, 1.0),
         ("postern_audit_dropped_total", 9.0),
+        (r#"postern_config_reloads_total{result="applied"}"#, 1.0),
+        (r#"postern_config_reloads_total{result="rejected"}"#, 1.0),
+        ("postern_config_last_reload_successful", 0.0),
         ("postern_sessions_active", 3.0),
         ("postern_sessions_limit", 1000.0),
         ("postern_backend_up", 1.0),
@@ -169,4 +176,5 @@ fn every_label_stands_at_its_own_number() {
     check::<EndReason>();
     check::<CancelResult>();
     check::<RecordEvent>();
+    check::<ReloadResult>();
 }

@@ -31,7 +31,11 @@ impl Probe {
     }
 
     fn crls(&self) -> Result<usize, String> {
-        self.source().crls().map(|crls| crls.len()).map_err(|faults| faults.iter().map(|fault| fault.what.clone() + "|").collect())
+        self.source()
+            .crl_file()
+            .and_then(|bytes| self.source().crls(&bytes))
+            .map(|crls| crls.len())
+            .map_err(|faults| faults.iter().map(|fault| fault.what.clone() + "|").collect())
     }
 }
 
@@ -40,7 +44,7 @@ fn a_file_that_is_missing_or_empty_or_a_folder_says_so() {
     let probe = Probe::of("");
     assert!(probe.certificates().is_err_and(|what| what.contains("it is empty")));
     let folder = Source { file: probe.0.path(), setting: "tls.ssl_ca_file" };
-    assert!(folder.crls().is_err_and(|faults| faults[0].what.contains("not a regular file")));
+    assert!(folder.crl_file().is_err_and(|faults| faults[0].what.contains("not a regular file")));
     let missing = probe.0.path().join("missing");
     let fault = Source { file: &missing, setting: "tls.ssl_ca_file" }.private_key().expect_err("no file");
     assert!(fault.to_string().starts_with("tls.ssl_ca_file: /") && fault.what.contains("no such file"), "{fault}");

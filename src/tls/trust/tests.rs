@@ -3,6 +3,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
+use crate::identity::Crl;
 use crate::identity::testing::*;
 use crate::tls::refusal::Alert;
 use crate::tls::server::provider;
@@ -10,9 +11,14 @@ use crate::tls::server::provider;
 fn trust_in(authorities: &[&[u8]], crls: Option<&[Vec<u8>]>) -> ClientTrust {
     let authority =
         |der: &&[u8]| Authority { certificate: Certificate::parse(der).expect("a certificate"), der: CertificateDer::from(der.to_vec()) };
-    let crls = crls.map(|crls| crls.iter().map(|der| Crl::parse(der).expect("a CRL")).collect());
     let algorithms = provider().signature_verification_algorithms;
-    ClientTrust::new(authorities.iter().map(authority).collect(), crls, X509V1::Accept, algorithms).expect("anchors")
+    let authorities: Vec<Authority> = authorities.iter().map(authority).collect();
+    let lists = crls.map(|crls| {
+        let crls = crls.iter().map(|der| Crl::parse(der).expect("a CRL")).collect();
+        let certificates: Vec<_> = authorities.iter().map(|authority| &authority.certificate).collect();
+        Arc::new(RevocationLists::new(crls, &certificates, algorithms))
+    });
+    ClientTrust::new(authorities, lists, X509V1::Accept, algorithms).expect("anchors")
 }
 
 /// The reason code and the alert, or how many links the path has.

@@ -56,7 +56,11 @@ pub fn octet_string(bytes: &[u8]) -> Vec<u8> {
 
 /// Days from now, as UTCTime.
 pub fn utc_time(days: i64) -> Vec<u8> {
-    let at = OffsetDateTime::now_utc() + Duration::days(days);
+    utc_time_in(Duration::days(days))
+}
+
+fn utc_time_in(span: Duration) -> Vec<u8> {
+    let at = OffsetDateTime::now_utc() + span;
     let text =
         format!("{:02}{:02}{:02}{:02}{:02}{:02}Z", at.year() % 100, u8::from(at.month()), at.day(), at.hour(), at.minute(), at.second());
     tlv(0x17, &[text.as_bytes()])
@@ -150,6 +154,8 @@ pub struct CertificateSpec<'a> {
     pub subject: &'a [u8],
     /// Validity in days from now.
     pub days: (i64, i64),
+    /// Its end in seconds from now, in place of that in days.
+    pub seconds: Option<i64>,
     pub public_key: &'a [u8],
     pub extensions: &'a [Extension],
 }
@@ -170,7 +176,10 @@ pub fn certificate(spec: &CertificateSpec<'_>, signer: &dyn Signs) -> Vec<u8> {
             &integer(spec.serial),
             &signer.algorithm(),
             spec.issuer,
-            &sequence(&[&utc_time(spec.days.0), &utc_time(spec.days.1)]),
+            &sequence(&[
+                &utc_time(spec.days.0),
+                &spec.seconds.map_or_else(|| utc_time(spec.days.1), |end| utc_time_in(Duration::seconds(end))),
+            ]),
             spec.subject,
             spec.public_key,
             &extensions,

@@ -178,6 +178,14 @@ impl Pki {
 
     /// A server certificate for localhost and 127.0.0.1, signed by itself: clients of these tests do not check it.
     pub fn server(&self) -> Credentials {
+        Self::server_in_force((-1, 30))
+    }
+
+    pub fn expired_server(&self) -> Credentials {
+        Self::server_in_force((-30, -1))
+    }
+
+    fn server_in_force(days: (i64, i64)) -> Credentials {
         let key = Key::generate(KeyKind::P256);
         let subject = name(&[common_name("localhost")]);
         let spec = CertificateSpec {
@@ -185,7 +193,8 @@ impl Pki {
             serial: next_serial(),
             issuer: &subject,
             subject: &subject,
-            days: (-1, 30),
+            days,
+            seconds: None,
             public_key: &key.public_key(),
             extensions: &[Extension::DnsNames(&["localhost"]), Extension::ExtendedKeyUsage(&[SERVER_AUTH])],
         };
@@ -216,9 +225,14 @@ impl Pki {
 
     /// One CRL for each authority that has one; [`Profile::ByRootWithStaleCrl`]'s is out of date.
     pub fn crl_pem(&self) -> String {
-        let main: &[u64] = &[REVOKED_LEAF, REVOKED_V1_LEAF, REVOKED_INTERMEDIATE, REVOKED_INTERMEDIATE_IN_FILE];
+        self.crl_pem_with(&[])
+    }
+
+    /// The same, with these serial numbers of the main CA's as well.
+    pub fn crl_pem_with(&self, serials: &[u64]) -> String {
+        let main = [&[REVOKED_LEAF, REVOKED_V1_LEAF, REVOKED_INTERMEDIATE, REVOKED_INTERMEDIATE_IN_FILE], serials].concat();
         [
-            self.root.revoke(2, (-1, 30), main),
+            self.root.revoke(2, (-1, 30), &main),
             self.rsa_root.revoke(2, (-1, 30), &[]),
             self.p384_root.revoke(2, (-1, 30), &[]),
             self.v1_root.revoke(2, (-1, 30), &[]),
@@ -232,6 +246,41 @@ impl Pki {
         ]
         .map(|list| pem("X509 CRL", &list))
         .concat()
+    }
+
+    /// A certificate that ends no path.
+    pub fn intermediate_pem(&self) -> String {
+        pem("CERTIFICATE", &self.intermediate.certificate)
+    }
+
+    /// A CRL of a CA that nobody trusts.
+    pub fn crl_of_another_ca_pem(&self) -> String {
+        pem("X509 CRL", &self.orphan.revoke(2, (-1, 30), &[]))
+    }
+
+    /// A CRL in the name of the main CA that another key has signed.
+    pub fn forged_crl_pem(&self) -> String {
+        pem("X509 CRL", &self.impostor.revoke(2, (-1, 30), &[]))
+    }
+
+    /// The main CA's CRL, which should have been followed by another.
+    pub fn expired_crl_pem(&self) -> String {
+        pem("X509 CRL", &self.root.revoke(2, (-30, -1), &[]))
+    }
+
+    /// A month old, and valid for this many seconds more.
+    pub fn named_for(&self, common: &str, seconds: i64) -> Credentials {
+        Leaf { days: (-30, 0), seconds: Some(seconds), ..Leaf::named(common_name(common)) }.issue(&self.root)
+    }
+
+    /// A certificate of a serial number that [`Pki::crl_pem_with`] can list.
+    pub fn named_with_serial(&self, common: &str, serial: u64) -> Credentials {
+        Leaf { serial: Some(serial), ..Leaf::named(common_name(common)) }.issue(&self.root)
+    }
+
+    /// The main CA's certificate alone.
+    pub fn main_ca_pem(&self) -> String {
+        pem("CERTIFICATE", &self.root.certificate)
     }
 
     /// A good certificate with another name.
@@ -445,6 +494,7 @@ impl AuthoritySpec {
             issuer: issuer.map_or(&subject, |issuer| &issuer.subject),
             subject: &subject,
             days: self.days,
+            seconds: None,
             public_key: &public_key,
             extensions: if self.version == 1 { &[] } else { &extensions },
         };
@@ -457,6 +507,7 @@ struct Leaf {
     subject: Vec<Attribute>,
     version: u8,
     days: (i64, i64),
+    seconds: Option<i64>,
     serial: Option<u64>,
     extensions: Vec<Extension>,
     kind: KeyKind,
@@ -468,6 +519,7 @@ impl Leaf {
             subject: vec![common],
             version: 3,
             days: (-1, 30),
+            seconds: None,
             serial: None,
             extensions: vec![Extension::EndEntity, Extension::KeyUsage(DIGITAL_SIGNATURE), Extension::ExtendedKeyUsage(&[CLIENT_AUTH])],
             kind: KeyKind::P256,
@@ -482,6 +534,7 @@ impl Leaf {
             issuer: &issuer.subject,
             subject: &name(&self.subject),
             days: self.days,
+            seconds: self.seconds,
             public_key: &key.public_key(),
             extensions: &self.extensions,
         };

@@ -189,6 +189,11 @@ impl Wire {
         self.patience = patience;
     }
 
+    /// What the server has shown.
+    pub fn server_certificate(&self) -> Vec<u8> {
+        self.tls.as_ref().unwrap().peer_certificates().unwrap()[0].to_vec()
+    }
+
     pub fn local_port(&self) -> u16 {
         self.tcp.local_addr().unwrap().port()
     }

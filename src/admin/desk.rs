@@ -1,0 +1,102 @@
+//! Where a reload is asked for, and what came of the last one.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::view::moment;
+use crate::observe::{ReloadReport, ReloadResult};
+
+/// The operators' side of it. Clones ask the same daemon.
+#[derive(Clone, Debug)]
+pub struct ReloadDesk {
+    calls: mpsc::Sender<oneshot::Sender<ReloadOutcome>>,
+    last: watch::Receiver<Option<ReloadOutcome>>,
+}
+
+/// The daemon's side of it.
+#[derive(Debug)]
+pub struct ReloadCalls {
+    calls: mpsc::Receiver<oneshot::Sender<ReloadOutcome>>,
+    last: watch::Sender<Option<ReloadOutcome>>,
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadOutcome {
+    /// When.
+    pub at: String,
+    /// Who asked for it: `signal`, `admin` or `poll`.
+    pub trigger: String,
+    /// `applied` or `rejected`.
+    pub result: String,
+    /// The keys whose values, or whose files' contents, are others now.
+    pub changed: Vec<String>,
+    /// The keys that have changed and take a restart.
+    pub needs_restart: Vec<String>,
+    /// Why it was rejected, one of `FILE:LINE:COLUMN key: what` each.
+    pub faults: Vec<String>,
+    /// What the operator should know that was not so before.
+    pub notices: Vec<String>,
+    /// How many live sessions were told to end.
+    pub ended: u64,
+}
+
+impl ReloadDesk {
+    /// Both sides.
+    pub fn new() -> (Self, ReloadCalls) {
+        let (ask, calls) = mpsc::channel(1);
+        let (tell, last) = watch::channel(None);
+        (Self { calls: ask, last }, ReloadCalls { calls, last: tell })
+    }
+
+    /// Asks for a reload and waits for what comes of it; `None` if the daemon reloads no more, because it is told to stop.
+    pub(super) async fn reload(&self) -> Option<ReloadOutcome> {
+        let (reply, outcome) = oneshot::channel();
+        self.calls.send(reply).await.ok()?;
+        outcome.await.ok()
+    }
+
+    /// What came of the last one, if there was one.
+    pub(super) fn last(&self) -> Option<ReloadOutcome> {
+        self.last.borrow().clone()
+    }
+}
+
+impl ReloadCalls {
+    /// The next operator who asks; never ready once nobody can. Cancel-safe.
+    pub async fn next(&mut self) -> oneshot::Sender<ReloadOutcome> {
+        match self.calls.recv().await {
+            Some(call) => call,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Notes what came of a reload.
+    pub fn note(&self, report: &ReloadReport) -> ReloadOutcome {
+        let outcome = ReloadOutcome::of(report);
+        self.last.send_replace(Some(outcome.clone()));
+        outcome
+    }
+}
+
+impl ReloadOutcome {
+    fn of(report: &ReloadReport) -> Self {
+        Self {
+            at: moment(SystemTime::now()).unwrap_or_default(),
+            trigger: report.trigger.code().to_owned(),
+            result: report.result.code().to_owned(),
+            changed: report.changed.clone(),
+            needs_restart: report.needs_restart.clone(),
+            faults: report.faults.clone(),
+            notices: report.notices.clone(),
+            ended: report.ended,
+        }
+    }
+
+    /// Whether it is in force.
+    pub fn is_applied(&self) -> bool {
+        self.result == ReloadResult::Applied.code()
+    }
+}

@@ -1,0 +1,174 @@
+//! Reload: the configuration and every file that it names are read again and checked together. What comes of it takes the place of all
+//! that was in force, at once, or changes nothing.
+//!
+//! An operator who asks, by HUP or `postern reload`, is answered by what stands in the files now. What is noticed by looking at them may
+//! still be in the making: it is taken when two looks, a second apart, find the same.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+
+use crate::admin::{ReloadCalls, ReloadOutcome};
+use crate::config::{BootSettings, Document};
+use crate::observe::{Event, Observers, ReloadReport, ReloadResult, ReloadTrigger};
+use crate::os::unix_now;
+use crate::session::Sessions;
+use crate::snapshot::{Attempt, Look, Ready, Snapshots};
+
+/// How long a set must stay as it is before it is taken by itself.
+const SETTLING: Duration = Duration::from_secs(1);
+/// How long files that do not fit each other are taken for a set that is just being replaced.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// All that a reload needs to know of the one before it.
+pub(super) struct Reloader {
+    pub(super) config: PathBuf,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) observers: Observers,
+    /// What was bound and opened at the start.
+    pub(super) boot: BootSettings,
+    /// What was written in the file at the start.
+    pub(super) booted: Document,
+    /// What was written in the file that is in force.
+    pub(super) document: Document,
+    /// What the files that are in force were like.
+    pub(super) applied: Look,
+    /// What the files of the last attempt were like, whatever came of it: the same files are not judged twice.
+    pub(super) tried: Look,
+    pub(super) poll: Option<Duration>,
+    pub(super) next: Next,
+}
+
+/// What is waited for beside an operator.
+pub(super) enum Next {
+    /// Nothing has changed when last looked at.
+    Change,
+    /// What has changed must be found the same once more.
+    Settled(Look),
+    /// Files that did not fit each other must fit, until then.
+    Fit(ReloadTrigger, Instant),
+}
+
+/// Who must be told what came of a reload.
+type Caller = Option<oneshot::Sender<ReloadOutcome>>;
+
+impl Reloader {
+    /// Reloads whenever it is time to, for as long as it is polled. `hangup` is notified at HUP.
+    pub(super) async fn run(mut self, hangup: Arc<Notify>, mut calls: ReloadCalls) {
+        loop {
+            let at = self.next_look();
+            tokio::select! {
+                biased;
+                // All are cancel-safe: what is not taken now is taken at the next turn.
+                caller = calls.next() => self.reload(ReloadTrigger::Admin, None, &calls, Some(caller)).await,
+                () = hangup.notified() => self.reload(ReloadTrigger::Signal, deadline(PATIENCE), &calls, None).await,
+                () = sleep_until_some(at) => self.look(&calls).await,
+            }
+        }
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        match self.next {
+            Next::Change => self.poll.and_then(deadline),
+            Next::Settled(_) | Next::Fit(..) => deadline(SETTLING),
+        }
+    }
+
+    /// Looks at the files, and reloads if they have changed and stay as they are.
+    async fn look(&mut self, calls: &ReloadCalls) {
+        if let Next::Fit(trigger, until) = self.next {
+            return self.reload(trigger, Some(until), calls, None).await;
+        }
+        let tried = self.tried.clone();
+        let Ok(seen) = spawn_blocking(move || tried.again()).await else { return };
+        match std::mem::replace(&mut self.next, Next::Change) {
+            _ if seen == self.tried => self.tried = seen,
+            Next::Settled(before) if before == seen => self.reload(ReloadTrigger::Poll, deadline(PATIENCE), calls, None).await,
+            Next::Settled(_) | Next::Change | Next::Fit(..) => self.next = Next::Settled(seen),
+        }
+    }
+
+    /// Reads everything and applies it or not. Files that do not fit each other are no failure before `until`.
+    async fn reload(&mut self, trigger: ReloadTrigger, until: Option<Instant>, calls: &ReloadCalls, caller: Caller) {
+        let (config, tried, current) = (self.config.clone(), self.tried.clone(), self.snapshots.current());
+        let attempt = spawn_blocking(move || Attempt::new(&config, &tried, Some(&current))).await;
+        self.next = Next::Change;
+        let report = match attempt {
+            Ok(Attempt { look, outcome: Ok(ready) }) => self.apply(trigger, look, ready),
+            Ok(Attempt { outcome: Err(unusable), .. })
+                if unusable.between_two_pairs
+                    && let Some(until) = until
+                    && Instant::now() < until =>
+            {
+                self.next = Next::Fit(trigger, until);
+                return;
+            }
+            Ok(Attempt { look, outcome: Err(unusable) }) => {
+                self.tried = look;
+                rejected(trigger, unusable.faults.to_string().lines().map(str::to_owned).collect())
+            }
+            Err(_) => {
+                rejected(trigger, vec!["reading the files panicked, which is a fault of Postern; what was in force stays".to_owned()])
+            }
+        };
+        self.observers.emit(&Event::Reloaded(&report));
+        let outcome = calls.note(&report);
+        if let Some(caller) = caller {
+            // Whoever has left is not told.
+            let _ = caller.send(outcome);
+        }
+    }
+
+    fn apply(&mut self, trigger: ReloadTrigger, look: Look, ready: Ready) -> ReloadReport {
+        let known = self.snapshots.current().notices();
+        let notices = ready.snapshot.notices().into_iter().filter(|notice| !known.contains(notice)).collect();
+        let mut changed = self.document.changes(&ready.document);
+        changed.retain(|key| !BootSettings::holds(key));
+        for named in &ready.files {
+            if look.differs(&self.applied, &named.path) && !changed.contains(&named.key) {
+                changed.push(named.key.clone());
+            }
+        }
+        let mut needs_restart = Vec::new();
+        if ready.boot != self.boot {
+            needs_restart = self.booted.changes(&ready.document);
+            needs_restart.retain(|key| BootSettings::holds(key));
+        }
+        self.poll = ready.poll;
+        self.document = ready.document;
+        self.applied = look.clone();
+        self.tried = look;
+        self.snapshots.replace(ready.snapshot);
+        let ended = self.sessions.judge(&self.snapshots.current(), unix_now());
+        ReloadReport { trigger, result: ReloadResult::Applied, changed, needs_restart, faults: Vec::new(), notices, ended }
+    }
+}
+
+fn rejected(trigger: ReloadTrigger, faults: Vec<String>) -> ReloadReport {
+    let nothing = Vec::new;
+    ReloadReport {
+        trigger,
+        result: ReloadResult::Rejected,
+        changed: nothing(),
+        needs_restart: nothing(),
+        faults,
+        notices: nothing(),
+        ended: 0,
+    }
+}
+
+fn deadline(patience: Duration) -> Option<Instant> {
+    Instant::now().checked_add(patience)
+}
+
+async fn sleep_until_some(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,85 @@
+//! From a configuration file to what can be served, at the start and at every reload: the file, all that it names, and what they were
+//! like when they were read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Look, Snapshot};
+use crate::config::{self, BootSettings, Diagnostics, Document, NamedFile, Settings};
+
+/// An attempt to load: what the files were like, and what came of it.
+pub struct Attempt {
+    /// Every file, looked at before it was read: what changes meanwhile is a change.
+    pub look: Look,
+    /// What came of it.
+    pub outcome: Result<Ready, Unusable>,
+}
+
+/// A configuration that can be served.
+pub struct Ready {
+    /// What only a start applies.
+    pub boot: BootSettings,
+    /// What a reload applies.
+    pub snapshot: Snapshot,
+    /// What an operator should know of the rules although it is no fault, a sentence each.
+    pub rule_notices: Vec<String>,
+    /// What was written.
+    pub document: Document,
+    /// The files that it names.
+    pub files: Vec<NamedFile>,
+    /// How often they are to be looked at.
+    pub poll: Option<Duration>,
+}
+
+/// A configuration that cannot be served.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Every fault.
+    pub faults: Diagnostics,
+    /// Nothing is wrong but that files do not fit each other: what a set looks like that is just being replaced.
+    pub between_two_pairs: bool,
+}
+
+impl Ready {
+    /// What an operator should know although it is no fault, a sentence each.
+    pub fn notices(&self) -> Vec<String> {
+        [self.boot.notices(), self.snapshot.notices(), self.rule_notices.clone()].concat()
+    }
+}
+
+impl Attempt {
+    /// Loads `path`. It blocks: files are read, and the system may be asked for users. `before` is what the files were like last time,
+    /// and `current` the snapshot that another would take the place of; what has not changed is taken over from it.
+    pub fn new(path: &Path, before: &Look, current: Option<&Snapshot>) -> Self {
+        let mut look = Look::default();
+        look.add([path.to_owned()], before);
+        let outcome = load(path, before, current, &mut look);
+        if outcome.is_err() {
+            // What is wrong may be mended in a file that was not come to.
+            look.add(before.files(), before);
+        }
+        Self { look, outcome }
+    }
+}
+
+fn load(path: &Path, before: &Look, current: Option<&Snapshot>, look: &mut Look) -> Result<Ready, Unusable> {
+    let config::Loaded { settings, locator, document, files } =
+        config::load(path).map_err(|faults| Unusable { faults, between_two_pairs: false })?;
+    look.add(files.iter().map(|named| named.path.clone()), before);
+    let Settings { boot, live } = settings;
+    let loaded = match current {
+        Some(current) => current.successor(&live),
+        None => Snapshot::load(&live),
+    };
+    match loaded {
+        Ok(snapshot) => Ok(Ready { boot, snapshot, rule_notices: live.rule_notices, document, files, poll: live.reload_poll }),
+        Err(faults) => {
+            let between_two_pairs = faults.iter().all(|fault| fault.pair);
+            let found = faults.into_iter().map(|fault| {
+                let text = format!("{}: {}", fault.file.display(), fault.what);
+                (fault.setting, text)
+            });
+            Err(Unusable { faults: locator.diagnostics(found), between_two_pairs })
+        }
+    }
+}
