@@ -22,6 +22,7 @@ pub(super) fn of(settings: &LiveSettings) -> Vec<NamedFile> {
         named("tls.ssl_ca_file", &tls.ssl_ca_file),
     ];
     files.extend(tls.ssl_crl_file.iter().map(|file| named("tls.ssl_crl_file", file)));
+    files.extend(tls.denylist_file.iter().map(|file| named("denylist_file", file)));
     // Some of them are named by others of them: their paths say more than a key.
     files.extend(settings.rule_files.iter().map(|file| named(&file.display().to_string(), file)));
     files.extend(settings.backend.passfile.iter().map(|file| named("backend.passfile", file)));

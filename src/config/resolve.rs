@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::admin;
@@ -28,7 +28,8 @@ use crate::types::RoleName;
 pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Option<Settings> {
     let root = Section::root(root, faults);
     let listen = addresses(&root, faults);
-    let tls = tls(&root.section("tls", faults), folder, faults);
+    let denylist_file = root.optional("denylist_file", None, nullable(path(folder)), faults);
+    let tls = tls(&root.section("tls", faults), denylist_file, folder, faults);
     let backend = backend(&root.section("backend", faults), folder, faults);
     let lookup = Lookup::with(backend.as_ref().is_none_or(|backend| backend.lookup.is_some()));
     let rules = rules(&root, folder, lookup, faults);
@@ -108,7 +109,7 @@ fn shutdown(section: &Section<'_>, faults: &mut Faults) -> Option<ShutdownSettin
     Some(ShutdownSettings { delay: delay?, drain_timeout: drain_timeout? })
 }
 
-fn tls(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<TlsSettings> {
+fn tls(section: &Section<'_>, denylist_file: Option<Option<PathBuf>>, folder: &Path, faults: &mut Faults) -> Option<TlsSettings> {
     let ssl_cert_file = section.required("ssl_cert_file", path(folder), faults);
     let ssl_key_file = section.required("ssl_key_file", path(folder), faults);
     let ssl_ca_file = section.required("ssl_ca_file", path(folder), faults);
@@ -121,6 +122,7 @@ fn tls(section: &Section<'_>, folder: &Path, faults: &mut Faults) -> Option<TlsS
         ssl_ca_file: ssl_ca_file?,
         ssl_crl_file: ssl_crl_file?,
         x509_v1: x509_v1?,
+        denylist_file: denylist_file?,
     })
 }
 

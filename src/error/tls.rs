@@ -25,6 +25,8 @@ pub enum TlsFailure {
     NotYetValid(String),
     /// A CRL lists a certificate of the path.
     Revoked(String),
+    /// `denylist_file` names it.
+    Denylisted(String),
     /// A CRL of the path has expired, is not yet in force, or is missing.
     RevocationUnknown(String),
     /// Key usage or extended key usage forbids client authentication, or CA certificates lack what a CA needs.
@@ -48,6 +50,7 @@ impl TlsFailure {
             Self::Expired(_) => Reason::CertExpired,
             Self::NotYetValid(_) => Reason::CertNotYetValid,
             Self::Revoked(_) => Reason::CertRevoked,
+            Self::Denylisted(_) => Reason::CertDenylisted,
             Self::RevocationUnknown(_) => Reason::CrlExpired,
             Self::Purpose(_) => Reason::CertPurpose,
             Self::Invalid(_) => Reason::CertInvalid,
@@ -68,6 +71,7 @@ impl fmt::Display for TlsFailure {
             Self::Expired(detail) => write!(f, "client certificate has expired: {detail}"),
             Self::NotYetValid(detail) => write!(f, "client certificate is not yet valid: {detail}"),
             Self::Revoked(detail) => write!(f, "client certificate is revoked: {detail}"),
+            Self::Denylisted(detail) => write!(f, "client certificate is on the deny list, {detail}"),
             Self::RevocationUnknown(detail) => write!(f, "revocation of the client certificate cannot be known: {detail}"),
             Self::Purpose(detail) => write!(f, "client certificate is not for client authentication: {detail}"),
             Self::Invalid(detail) => write!(f, "client certificate is invalid: {detail}"),

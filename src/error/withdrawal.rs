@@ -9,7 +9,7 @@ use crate::wire::{ErrorResponse, SqlState};
 /// Positive evidence against a live session. The texts are for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Withdrawal {
-    /// A CRL lists its certificate, or one above it.
+    /// A CRL lists its certificate, or one above it; or the deny list names it.
     Revoked(String),
     /// Its trust anchor is no longer one.
     Untrusted(String),
@@ -43,7 +43,11 @@ impl Withdrawal {
 
 impl From<TlsFailure> for Withdrawal {
     fn from(failure: TlsFailure) -> Self {
-        if matches!(failure, TlsFailure::Revoked(_)) { Self::Revoked(failure.to_string()) } else { Self::Untrusted(failure.to_string()) }
+        if matches!(failure, TlsFailure::Revoked(_) | TlsFailure::Denylisted(_)) {
+            Self::Revoked(failure.to_string())
+        } else {
+            Self::Untrusted(failure.to_string())
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod attributes;
 mod certificate;
 mod clientname;
 mod crl;
+mod denylist;
 mod der;
 mod extensions;
 mod name;
@@ -28,6 +29,7 @@ pub(crate) use certificate::Signed;
 pub use certificate::{Certificate, CertificateError, Version};
 pub use clientname::{ClientName, UnusableName};
 pub use crl::{Crl, CrlError, CrlPortrait, Listed, Scope};
+pub use denylist::{Denylist, DenylistFault, Traits};
 pub use extensions::{BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage};
 pub use name::{CommonName, Name, NameFault};
 pub use portrait::{AlternativeName, Portrait, key_words};
@@ -63,6 +65,7 @@ struct Facts {
     issuer: Box<str>,
     serial: Box<str>,
     sha256: Sha256,
+    public_key: Sha256,
     not_before: i64,
     not_after: i64,
     contains_nul: bool,
@@ -93,6 +96,7 @@ impl From<VerifiedChain> for ClientIdentity {
             issuer: leaf.issuer().rfc2253().into(),
             serial: leaf.serial_hex().into(),
             sha256: leaf.sha256(),
+            public_key: leaf.public_key_sha256(),
             not_before: leaf.not_before(),
             not_after: leaf.not_after(),
             contains_nul: subject.contains_nul(),
@@ -138,6 +142,17 @@ impl ClientIdentity {
     /// The digest of the certificate's DER.
     pub fn sha256(&self) -> Sha256 {
         self.0.sha256
+    }
+
+    /// By what a deny list can name it.
+    pub fn traits(&self) -> Traits<'_> {
+        Traits {
+            serial: &self.0.serial,
+            issuer: &self.0.issuer,
+            public_key: self.0.public_key,
+            sha256: self.0.sha256,
+            common_name: self.0.common_name.as_ref().ok().map(CommonName::as_bytes),
+        }
     }
 
     /// When the certificate started to be valid, in seconds since 1970.

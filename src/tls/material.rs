@@ -1,7 +1,7 @@
 //! The PEM files of `tls`: certificates, private key, CRLs. Each fault says what was found, what was expected, what to do.
 
 use std::fmt;
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-use crate::identity::{Certificate, Crl};
+use crate::identity::{Certificate, Crl, Denylist};
 use crate::os;
 
 /// What is wrong with a file that `tls` names.
@@ -103,6 +103,18 @@ impl Source<'_> {
             Ok(key) => Ok(key),
             Err(error) => Err(self.fault(broken(&error))),
         }
+    }
+
+    /// A deny list, which is text; an empty file denies nobody.
+    pub(super) fn denylist(&self) -> Result<Denylist, Vec<MaterialFault>> {
+        let bytes = match self.read(MAX_DENYLIST) {
+            Ok((bytes, _)) => bytes,
+            Err(_) if fs::metadata(self.file).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) => Vec::new(),
+            Err(fault) => return Err(vec![fault]),
+        };
+        let text = str::from_utf8(&bytes).map_err(|_| vec![self.fault("it is not UTF-8; write it as UTF-8 text, an entry a line")])?;
+        Denylist::parse(text)
+            .map_err(|faults| faults.iter().map(|fault| self.fault(format!("line {}: {}", fault.line, fault.what))).collect())
     }
 
     /// The file that CRLs are read from, as it is.
@@ -218,6 +230,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 const MAX_KEY: u64 = 1 << 20;
 const MAX_CERTIFICATES: u64 = 16 << 20;
 const MAX_CRLS: u64 = 512 << 20;
+const MAX_DENYLIST: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,8 @@ pub struct TlsSettings {
     pub ssl_crl_file: Option<PathBuf>,
     /// What to do with client certificates without extensions.
     pub x509_v1: X509V1,
+    /// Client certificates that are refused whatever the CRLs say.
+    pub denylist_file: Option<PathBuf>,
 }
 
 /// What to do with X.509 v1 client certificates, which `openssl x509 -req` of OpenSSL 3.0 makes.
@@ -165,7 +167,10 @@ impl Acceptor {
         // A broken CRL file must not hide what is wrong with the CA file, so that one is judged without it.
         let complete = crls.is_some();
         let trust = load_trust(authorities, crls.flatten(), settings.x509_v1, algorithms).map_err(|found| faults.extend(found)).ok();
-        let (Some(server), Some((trust, crls)), true) = (server, trust, complete) else { return Err(faults) };
+        let denylist = settings.denylist_file.as_deref().map(|file| source(file, "denylist_file").denylist()).transpose();
+        let denylist = denylist.map_err(|found| faults.extend(found)).ok();
+        let (Some(server), Some((trust, crls)), true, Some(denylist)) = (server, trust, complete, denylist) else { return Err(faults) };
+        let trust = trust.denying(denylist.unwrap_or_default());
 
         let side = ServerSide::new(&server, provider).map_err(|error| vec![chain.fault(format!("TLS 1.3 cannot be served: {error}"))])?;
         Ok(Self(Arc::new(Inner {
@@ -217,7 +222,8 @@ impl Acceptor {
     /// is gone, `Revoked` if a CRL lists a certificate of its path. A CRL that is missing or stale says nothing here, and
     /// dates are not looked at.
     pub fn still_holds(&self, identity: &ClientIdentity, now: i64) -> Result<(), TlsFailure> {
-        self.0.trust.still_holds(identity.links(), now)
+        self.0.trust.still_holds(identity.links(), now)?;
+        self.0.trust.denied(&identity.traits()).map_or(Ok(()), |why| Err(TlsFailure::Denylisted(why)))
     }
 
     /// What the operator should know about the files, a sentence each, as of the time they were loaded.

@@ -70,6 +70,11 @@ impl Refusal {
         Self { cause: TlsFailure::Revoked(detail), alert: Alert::CertificateRevoked }
     }
 
+    /// On the deny list: its holder reads what a CRL would make him read.
+    pub(super) fn denylisted(detail: String) -> Self {
+        Self { cause: TlsFailure::Denylisted(detail), alert: Alert::CertificateRevoked }
+    }
+
     /// No CRL says whether it is revoked.
     pub(super) fn revocation_unknown(detail: String, alert: Alert) -> Self {
         Self { cause: TlsFailure::RevocationUnknown(detail), alert }

@@ -44,6 +44,7 @@ impl World {
             ssl_ca_file: file("ca.crt"),
             ssl_crl_file: None,
             x509_v1: X509V1::Accept,
+            denylist_file: None,
         };
         let world = Self { folder, ca, settings };
         world.write("server.crt", &pem("CERTIFICATE", &certificate));

@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::error::TlsFailure;
-use crate::identity::{Certificate, Link, VerifiedChain, Version};
+use crate::identity::{Certificate, CommonName, Denylist, Link, Traits, VerifiedChain, Version};
 
 use super::X509V1;
 use super::path::{Path, in_force};
@@ -30,6 +30,7 @@ pub(super) struct ClientTrust {
     intermediates: Vec<Authority>,
     lists: Option<Arc<RevocationLists>>,
     x509_v1: X509V1,
+    denylist: Denylist,
     algorithms: WebPkiSupportedAlgorithms,
     /// The anchors once more, as webpki wants them, in the same order.
     webpki_anchors: Vec<TrustAnchor<'static>>,
@@ -58,7 +59,15 @@ impl ClientTrust {
         x509_v1: X509V1,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Result<Self, Vec<String>> {
-        let mut trust = Self { anchors: Vec::new(), intermediates: Vec::new(), lists, x509_v1, algorithms, webpki_anchors: Vec::new() };
+        let mut trust = Self {
+            anchors: Vec::new(),
+            intermediates: Vec::new(),
+            lists,
+            x509_v1,
+            denylist: Denylist::default(),
+            algorithms,
+            webpki_anchors: Vec::new(),
+        };
         let mut faults = Vec::new();
         for authority in authorities {
             if !self_signed(&authority.certificate, &algorithms) {
@@ -128,7 +137,28 @@ impl ClientTrust {
             Version::V3 => self.judge_v3(&certificate, leaf, sent, now)?,
         };
         in_force(&certificate, now)?;
+        let (serial, issuer, name) = (certificate.serial_hex(), certificate.issuer().rfc2253(), certificate.subject().common_name().ok());
+        let traits = Traits {
+            serial: &serial,
+            issuer: &issuer,
+            public_key: certificate.public_key_sha256(),
+            sha256: certificate.sha256(),
+            common_name: name.as_ref().map(CommonName::as_bytes),
+        };
+        if let Some(why) = self.denied(&traits) {
+            return Err(Refusal::denylisted(why));
+        }
         Ok(VerifiedChain::new(certificate, links))
+    }
+
+    /// The same trust, with a deny list.
+    pub(super) fn denying(self, denylist: Denylist) -> Self {
+        Self { denylist, ..self }
+    }
+
+    /// Why the deny list names a certificate, if it does.
+    pub(super) fn denied(&self, certificate: &Traits<'_>) -> Option<String> {
+        self.denylist.find(certificate)
     }
 
     /// Whether what `links` were built on still holds: the trust anchor is still configured, and no CRL lists a certificate

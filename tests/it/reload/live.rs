@@ -152,3 +152,28 @@ fn psql_shows_that_the_certificate_is_about_to_expire_and_a_walsender_hears_noth
     site.reload();
     assert!(!psql("").contains("expires"));
 }
+
+#[test]
+fn a_denied_certificate_ends_and_is_refused_with_the_reason_on_record() {
+    let site = Site::with(|config| {
+        std::fs::write(config.dir().join("denied.txt"), "").unwrap();
+        config.with("reload: { poll: 0 }\ndenylist_file: denied.txt")
+    });
+    let bob = site.world.pki.named_with_serial("bob", BOB);
+    let mut bobs = Wire::log_in(site.world.address(), &bob, "bob").unwrap();
+    let mut alices = site.world.log_in();
+    site.write("denied.txt", "# lost\nserial 0b0b laptop lost\n");
+    let output = site.postern(&["reload"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("denied.txt: line 2: found a serial number without its issuer"), "{said}");
+    site.write("denied.txt", "serial 0b0b \"CN=client-ca\" laptop lost, ticket 4711\n");
+    let said = site.reload();
+    assert!(said.contains("applied: denylist_file") && said.contains("sessions told to end: 1"), "{said}");
+    assert_eq!(last_words(&mut bobs), REVOKED);
+    assert!(ended(&site, "revoked")["detail"].to_string().contains("laptop lost, ticket 4711"));
+    let refused = Wire::log_in(site.world.address(), &bob, "bob").err().unwrap();
+    assert!(refused.to_string().contains("CertificateRevoked"), "{refused}");
+    let record = site.world.postern().wait_for_record(|record| record["reason"] == "cert_denylisted");
+    assert!(record["detail"].to_string().contains("laptop lost, ticket 4711"), "{record}");
+    assert_eq!(alices.rows("select 1"), [[Some("1".to_owned())]]);
+}
