@@ -76,6 +76,51 @@ fn every_exception_has_a_reason() {
     }
 }
 
+#[test]
+fn the_image_is_built_from_all_that_the_build_reads() {
+    let ignored = read(".dockerignore");
+    let admitted: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let manifest: Table = read("Cargo.toml").parse().unwrap();
+    let targets = ["test", "bench", "bin"].iter().flat_map(|kind| manifest[*kind].as_array().unwrap());
+    let mut needed: Vec<String> = targets.map(|target| target["path"].as_str().unwrap().to_owned()).collect();
+    needed.extend(included("src"));
+    assert!(needed.len() > 5, "{needed:?}");
+    for file in needed {
+        let reaches_the_builder = admitted.iter().any(|admitted| Path::new(&file).starts_with(admitted));
+        assert!(reaches_the_builder, "the build reads {file}, which .dockerignore keeps from it");
+    }
+}
+
+/// The files that the sources of a folder have the compiler read in, their tests left out, by their paths from the root.
+fn included(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+        let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
+        let path = format!("{folder}/{name}");
+        if entry.unwrap().path().is_dir() {
+            found.extend(included(&path));
+        } else if name != "tests.rs" {
+            let text = read(&path);
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let calls = code.split("include_str!(\"").chain(code.split("include_bytes!(\"")).filter_map(|rest| rest.split_once("\")"));
+            let named = calls.map(|(named, _)| named).filter(|named| named.starts_with("../"));
+            found.extend(named.map(|named| from_root(folder, named)));
+        }
+    }
+    found
+}
+
+fn from_root(folder: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').collect();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
 /// A crate of the release build.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Package {
