@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::index::MapIndex;
 use super::pattern::Pattern;
 use super::surroundings::{Matching, Surroundings, Unknown};
 use super::witness::Witness;
@@ -57,6 +58,7 @@ pub enum PgUser {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityMaps {
     lines: Vec<MapLine>,
+    index: MapIndex,
 }
 
 /// How a map line stands to a name and a request.
@@ -116,7 +118,8 @@ impl fmt::Debug for MapName {
 impl IdentityMaps {
     /// Maps of these lines.
     pub fn new(lines: Vec<MapLine>) -> Self {
-        Self { lines }
+        let index = MapIndex::new(&lines);
+        Self { lines, index }
     }
 
     /// Every line, in order.
@@ -130,21 +133,28 @@ impl IdentityMaps {
     }
 
     /// The lines of one map.
-    pub fn of<'a>(&'a self, map: &MapName) -> impl Iterator<Item = &'a MapLine> {
+    pub fn of<'a>(&'a self, map: &'a MapName) -> impl Iterator<Item = &'a MapLine> {
         self.lines.iter().filter(move |line| line.map == *map)
     }
 
+    /// The lines of one map that can be about `name`, or all of them for a witness who wants to see them.
+    fn about<'a, W: Witness>(&'a self, map: &'a MapName, name: &str, _: &W) -> impl Iterator<Item = &'a MapLine> + use<'a, W> {
+        let all = W::THOROUGH.then(|| self.of(map)).into_iter().flatten();
+        let candidates = (!W::THOROUGH).then(|| self.index.candidates(map, name)).into_iter().flatten();
+        all.chain(candidates.filter_map(|number| self.lines.get(number)))
+    }
+
     /// Whether `map` admits `name` as `requested`. Any line that does suffices.
-    pub(super) fn admit(
-        &self,
-        map: &MapName,
+    pub(super) fn admit<'a>(
+        &'a self,
+        map: &'a MapName,
         name: &str,
         requested: &RoleName,
         surroundings: &Surroundings,
         witness: &mut impl Witness,
-    ) -> Mapped<'_> {
+    ) -> Mapped<'a> {
         let mut open = None;
-        for line in self.of(map) {
+        for line in self.about(map, name, witness) {
             let outcome = line.matches(name, requested, surroundings);
             witness.map_line(line, &outcome);
             match outcome {
@@ -158,9 +168,9 @@ impl IdentityMaps {
     }
 
     /// The one role that `map` yields for `name`, whatever the client asks for.
-    pub(super) fn assign(&self, map: &MapName, name: &str, witness: &mut impl Witness) -> Mapped<'_> {
+    pub(super) fn assign<'a>(&'a self, map: &'a MapName, name: &str, witness: &mut impl Witness) -> Mapped<'a> {
         let mut found: Option<(RoleName, &MapLine)> = None;
-        for line in self.of(map) {
+        for line in self.about(map, name, witness) {
             let outcome = line.yields(name);
             witness.map_line(line, &outcome);
             let role = match outcome {

@@ -4,6 +4,7 @@
 //! then whether there is a certificate, then whether its name may be the role. What a decision depends on and nobody knows refuses.
 
 mod grant;
+mod index;
 mod map;
 mod pattern;
 mod rule;
@@ -17,6 +18,7 @@ pub use rule::{AddressPattern, Bounds, Column, DatabasePattern, Method, Rule, Ru
 pub use surroundings::{Interfaces, Memberships, Surroundings, Unknown};
 pub use witness::{Trace, Witness};
 
+use index::RuleIndex;
 use map::Mapped;
 
 use crate::identity::ClientIdentity;
@@ -53,6 +55,7 @@ pub enum Replication {
 pub struct Policy {
     rules: Vec<Rule>,
     maps: IdentityMaps,
+    index: RuleIndex,
     /// Whether any decision can depend on the surroundings.
     looks_around: bool,
 }
@@ -64,7 +67,8 @@ impl Policy {
     /// A policy of these rules; without any, it refuses everybody.
     pub fn new(rules: Vec<Rule>, maps: IdentityMaps) -> Self {
         let looks_around = rules.iter().any(Rule::looks_around) || maps.look_around();
-        Self { rules, maps, looks_around }
+        let index = RuleIndex::new(&rules);
+        Self { rules, maps, index, looks_around }
     }
 
     /// The rules, in order.
@@ -116,14 +120,16 @@ impl Policy {
         }
     }
 
-    fn decide(
+    fn decide<W: Witness>(
         &self,
         identity: Option<ClientIdentity>,
         request: &Request,
         surroundings: &Surroundings,
-        witness: &mut impl Witness,
+        witness: &mut W,
     ) -> Decision {
-        for rule in &self.rules {
+        let mut rules = self.rules.iter();
+        let mut candidates = self.index.candidates(request);
+        while let Some(rule) = if W::THOROUGH { rules.next() } else { candidates.next().and_then(|number| self.rules.get(number)) } {
             let outcome = rule.matches(request, surroundings);
             witness.rule(rule, outcome);
             match outcome {
@@ -166,14 +172,14 @@ impl Policy {
     }
 
     /// The role that the rule admits `identity` as, and the map line by which it does.
-    fn role(
-        &self,
-        rule: &Rule,
+    fn role<'a>(
+        &'a self,
+        rule: &'a Rule,
         identity: &ClientIdentity,
         request: &Request,
         surroundings: &Surroundings,
         witness: &mut impl Witness,
-    ) -> Result<(RoleName, Option<&MapLine>), Cause> {
+    ) -> Result<(RoleName, Option<&'a MapLine>), Cause> {
         let name = identity.name(rule.clientname).map_err(Cause::UnusableName)?;
         let Some(map) = &rule.map else {
             let same = name.as_bytes() == request.user.as_bytes();

@@ -184,6 +184,14 @@ impl Method {
 }
 
 impl DatabasePattern {
+    /// The one database that it can match.
+    pub(super) fn name(&self) -> Option<&DatabaseName> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::All | Self::SameUser | Self::SameRole | Self::Replication | Self::Matching(_) => None,
+        }
+    }
+
     /// As `check_db`: a physical walsender matches the keyword `replication` and nothing else, not even its database's name.
     fn matches(&self, request: &Request, surroundings: &Surroundings) -> Matching {
         match (self, request.replication) {
@@ -201,6 +209,14 @@ impl DatabasePattern {
 }
 
 impl UserPattern {
+    /// The one role that it can match.
+    pub(super) fn name(&self) -> Option<&RoleName> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::All | Self::Group(_) | Self::Matching(_) => None,
+        }
+    }
+
     fn matches(&self, user: &RoleName, surroundings: &Surroundings) -> Matching {
         match self {
             Self::All => Matching::Yes,

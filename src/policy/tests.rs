@@ -274,3 +274,36 @@ fn a_trace_shows_what_was_consulted_and_decides_alike() {
     let lines: Vec<LineMatch> = trace.map_lines.into_iter().map(|(_, outcome)| outcome).collect();
     assert_eq!(lines, [LineMatch::SystemUserDiffers, LineMatch::Admits(role("bob"))]);
 }
+
+#[test]
+fn what_is_passed_over_unseen_changes_no_decision() {
+    let user = |name: &str| UserPattern::Name(role(name));
+    let matching = |source: &str| Pattern::parse(source.as_bytes()).unwrap();
+    let columns = |databases, users, method| rule(databases, users, "all", method);
+    let rules = vec![
+        columns(vec![DatabasePattern::All], vec![user("carol"), user("carol")], Method::Reject),
+        columns(vec![named("app"), named("own")], vec![UserPattern::All], Method::Cert),
+        columns(vec![DatabasePattern::All], vec![UserPattern::Matching(matching("^b"))], Method::Unsupported("md5")),
+        columns(vec![named("own"), DatabasePattern::SameUser], vec![user("alice"), UserPattern::All], Method::Cert),
+        columns(vec![DatabasePattern::Replication], vec![user("alice")], Method::Cert),
+        Rule { map: MapName::new("m"), ..columns(vec![DatabasePattern::All], vec![user("bob"), user("alice")], Method::Cert) },
+    ];
+    let mut lines = vec![line("m", "bob", PgUser::All), line("other", "alice", PgUser::All)];
+    lines.push(MapLine { system_user: SystemUser::Matching(matching("^a(.*)$")), ..line("m", "x", PgUser::Name(role("bob"))) });
+    lines.push(line("m", "alice", PgUser::Name(role("alice"))));
+    let policy = Policy::new(rules, IdentityMaps::new(lines));
+    for certificate in ["alice", "bob", "carol"] {
+        let identity = identity(certificate);
+        for asked in ["alice", "bob", "carol", "dave"] {
+            for database in ["app", "own", "dave", "other"] {
+                for replication in [Replication::None, Replication::Physical, Replication::Logical] {
+                    let request = request(asked, database, replication);
+                    let shown = |decision: Decision| format!("{:?}", decision.map(|(grant, _)| grant));
+                    let quick = policy.authorize(Some(identity.clone()), &request, &around(&[]));
+                    let (thorough, _) = policy.trace(Some(identity.clone()), &request, &around(&[]));
+                    assert_eq!(shown(quick), shown(thorough), "{certificate} {request:?}");
+                }
+            }
+        }
+    }
+}

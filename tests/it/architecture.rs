@@ -49,6 +49,7 @@ const HOMES: &[(&str, &str)] = &[
     ("x509_parser", "identity/"),
     ("serde_yaml", "config/"),
     ("saphyr_parser", "config/"),
+    ("regex", "policy/pattern/"),
     ("rcgen", "pki/"),
     ("pem", "pki/"),
     ("aws_lc_rs", "crypto.rs"),

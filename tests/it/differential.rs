@@ -5,6 +5,9 @@
 //! `current_user` and `session_user`. To read what PostgreSQL answers to every row:
 //! `cargo test what_postgresql_answers -- --ignored --nocapture`.
 
+mod random_rules;
+mod rule_files;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -62,6 +65,7 @@ fn compare(installation: &Installation) {
 }
 
 /// One row: what a client does, and whether Postern's answer may differ.
+#[derive(Debug)]
 struct Row {
     name: &'static str,
     setup: Setup,
@@ -73,6 +77,7 @@ struct Row {
 }
 
 /// A stated difference: why, and Postern's answer instead of PostgreSQL's.
+#[derive(Debug)]
 struct Difference {
     reason: &'static str,
     postern: String,
@@ -93,6 +98,7 @@ enum Setup {
     Rules,
 }
 
+#[derive(Debug)]
 enum Client {
     Without,
     Of(Profile),
@@ -100,6 +106,7 @@ enum Client {
 }
 
 /// How the connection begins. What can be bytes is bytes; the rest needs a TLS library at the right moment.
+#[derive(Debug)]
 enum Opening {
     /// SSLRequest, then TLS, perhaps with ALPN.
     Requested(&'static [&'static str]),

@@ -39,6 +39,7 @@ mod pki;
 mod pki_life;
 mod proxy;
 mod refusals;
+mod regular_expressions;
 mod relayed_password;
 mod reload;
 mod scram;

@@ -54,7 +54,7 @@ impl Pattern {
     }
 
     /// What the first group takes of `text`; `None` where the expression does not match.
-    pub(super) fn capture<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn capture<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
         self.regex.captures(text)?.get(1).map(|group| group.as_bytes())
     }
 

@@ -1,0 +1,119 @@
+//! Rule files out of chance, and who comes to them: PostgreSQL and Postern take or refuse the same files, and decide alike by those they take.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::rule_files::{Files, Servers, ask, files, physical};
+use super::*;
+use crate::harness::daemon::postern;
+
+#[test]
+fn debians_postgresql_and_postern_decide_alike_by_files_out_of_chance() {
+    compare_chances(&Installation::debian());
+}
+
+#[test]
+fn postgresql_18_and_postern_decide_alike_by_files_out_of_chance() {
+    compare_chances(&Installation::eighteen());
+}
+
+const FILES: usize = 20;
+const VISITORS: usize = 14;
+
+fn compare_chances(installation: &Installation) {
+    let servers = Servers::new(installation);
+    let mut runner = TestRunner::deterministic();
+    let (mut taken, mut refused) = (0, 0);
+    let mut faults = String::new();
+    for _ in 0..FILES {
+        let files = chance(installation.major).new_tree(&mut runner).unwrap().current();
+        let wrong = servers.load(&files);
+        let config = servers.config(&files);
+        let check = postern(&["check", "-c", config.write().to_str().unwrap()]);
+        if wrong.is_empty() != check.status.success() {
+            let said = String::from_utf8_lossy(&check.stdout).into_owned();
+            write!(faults, "\n{}\n{}\nPostgreSQL: {wrong}\nPostern: {said}", files.hba, files.ident).unwrap();
+        } else if wrong.is_empty() {
+            taken += 1;
+            let mut different = String::new();
+            servers.ask(&Daemon::start(&config), &files.rows, &mut different);
+            if !different.is_empty() {
+                write!(faults, "\n{}\n{}{different}", files.hba, files.ident).unwrap();
+            }
+        } else {
+            refused += 1;
+        }
+    }
+    assert!(faults.is_empty(), "beside PostgreSQL {}:{faults}", installation.major);
+    assert!(taken >= FILES / 3 && refused > 0, "{taken} files were taken, {refused} refused");
+}
+
+fn chance(major: u32) -> impl Strategy<Value = Files> {
+    let rules = prop::collection::vec(rule(major), 1..7);
+    let lines = prop::collection::vec(map_line(major), 0..7);
+    (rules, lines, prop::collection::vec(visitor(), VISITORS)).prop_map(|(rules, lines, rows)| {
+        // What never matches lets a file without any `cert` line pass here as well.
+        let hba = rules.concat() + "hostssl never never all cert\n";
+        files(&hba, &lines.concat(), rows)
+    })
+}
+
+fn visitor() -> impl Strategy<Value = Row> {
+    let certificate = select(vec!["alice", "bob", "svc_a", "alice@example.com", "all"]);
+    let user = select(vec!["alice", "bob", "svc_a", "all", "x_a_y"]);
+    let database = select(vec!["app", "postgres", "alice", "staff", "rejected", "all"]);
+    (certificate, user, database, 0..8).prop_map(|(certificate, user, database, kind)| match kind {
+        0 => physical(certificate, user),
+        _ => ask(certificate, user, database),
+    })
+}
+
+fn rule(major: u32) -> impl Strategy<Value = String> {
+    let kind = prop_oneof![20 => Just("hostssl"), 2 => Just("local"), 1 => Just("hostnossl"), 1 => Just("hostsl")];
+    let databases = tokens(
+        vec!["all", "app", "postgres", "sameuser", "samerole", "replication", "\"all\"", "\"sameuser\"", "staff"],
+        vec!["/^a", "\"/^(app|rejected)$\"", "/[", "/st.ff"],
+        major,
+    );
+    let users =
+        tokens(vec!["all", "alice", "bob", "+staff", "\"+staff\"", "\"all\"", "svc_a"], vec!["/^a", "/^.*b$", "\"/c\"", "/("], major);
+    let address = prop_oneof![
+        8 => Just("all"),
+        8 => select(vec!["127.0.0.1/32", "127.0.0.0/8", "0.0.0.0/0", "10.0.0.0/8", "samehost", "samenet", "127.0.0.1 255.255.255.255", "126.0.0.0 254.0.0.0", "::1/128"]),
+        1 => select(vec!["127.0.0.1", "127.0.0.1/33", "127.0.0.1/x", "all,samehost", "::1 255.0.0.0", ""]),
+    ];
+    let method = prop_oneof![
+        10 => select(vec!["cert", "cert map=m", "cert clientname=CN,map=m", "cert map=other", "cert clientcert=verify-full map=m map=n", "trust clientcert=verify-full", "cert clientname=DN", "cert map="]),
+        4 => Just("reject"),
+        1 => select(vec!["cert clientcert=verify-ca", "trust map=m", "cert nothing=x", "cert x", "peer", "certs", "cert,reject", "reject clientname=SN", ""]),
+    ];
+    let end = select(vec!["\n", " # comment\n", "\\\n\n", "\r\n"]);
+    (kind, databases, users, address, method, end).prop_map(|(kind, databases, users, address, method, end)| match kind {
+        "local" => format!("local all all trust{end}"),
+        // PostgreSQL judges such a line to its end; here it is only listed.
+        "hostnossl" => format!("{kind} all all all trust{end}"),
+        kind => format!("{kind} {databases} {users} {address} {method}{end}"),
+    })
+}
+
+fn map_line(major: u32) -> impl Strategy<Value = String> {
+    let map = select(vec!["m", "m", "n", "\"m\"", "other"]);
+    let system_user = prop_oneof![
+        10 => select(vec!["alice", "bob", "\"alice\"", "svc_a", "all", "/^(.*)@example\\.com$", "/^svc_(.*)$", "/ali", "/^(.*)$", "\"/^(a|b)\""]),
+        1 => select(vec!["/(", "alice,bob", "/a**"]),
+    ];
+    let mut roles = vec!["alice", "bob", "\\1", "x_\\1_y", "svc_a", "\"all\"", "\"\\1\""];
+    if major >= 16 {
+        roles.extend(["all", "+staff", "/^a", "\"+staff\"", "/["]);
+    }
+    (map, system_user, select(roles), select(vec!["\n", " # comment\n", " more\n"]))
+        .prop_map(|(map, system, role, end)| format!("{map} {system} {role}{end}"))
+}
+
+/// One or several between commas; expressions only where the version reads them.
+fn tokens(plain: Vec<&'static str>, expressions: Vec<&'static str>, major: u32) -> impl Strategy<Value = String> {
+    let all = if major >= 16 { [plain.clone(), plain, expressions].concat() } else { plain };
+    prop::collection::vec(select(all), 1..4).prop_map(|tokens| tokens.join(","))
+}
