@@ -1,5 +1,6 @@
 //! The operating system's answers to questions about itself: the home of `nix`.
 
+mod listeners;
 mod lock;
 mod process;
 
@@ -17,8 +18,9 @@ use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::kill;
 use nix::sys::socket::SockaddrStorage;
-use nix::unistd::{Pid, Uid};
+use nix::unistd::{Gid, Pid, Uid, getgroups, setegid, seteuid, setgroups};
 
+pub use listeners::Listeners;
 pub use lock::Lock;
 pub use nix::sys::signal::Signal;
 pub use nix::unistd::User;
@@ -76,6 +78,22 @@ pub fn interfaces() -> io::Result<Vec<IpNet>> {
         mask.and_then(|mask| IpNet::with_netmask(address, mask).ok()).or(Some(IpNet::from(address)))
     };
     Ok(getifaddrs()?.filter_map(network).collect())
+}
+
+/// Does something as another user, without any group but its own, and is itself again afterwards. The whole process is that user
+/// meanwhile: for commands of one thread.
+///
+/// # Errors
+/// This process may not act as that user, or cannot become itself again.
+pub fn acting_as<T>(uid: u32, step: impl FnOnce() -> T) -> io::Result<T> {
+    let (me, mine, groups) = (Uid::effective(), Gid::effective(), getgroups()?);
+    let gid = User::from_uid(Uid::from_raw(uid))?.map_or(Gid::from_raw(uid), |user| user.gid);
+    setgroups(&[])?;
+    let outcome = setegid(gid).and_then(|()| seteuid(Uid::from_raw(uid))).map(|()| step());
+    seteuid(me)?;
+    setegid(mine)?;
+    setgroups(&groups)?;
+    Ok(outcome?)
 }
 
 /// Opens a file for reading, without waiting for anybody at the other end if it is a pipe.

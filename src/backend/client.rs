@@ -8,7 +8,7 @@ use super::connect::{BackendStream, open};
 use super::{BackendSettings, Credentials, Login, Passfile};
 use crate::error::BackendFailure;
 use crate::types::RoleName;
-use crate::wire::{BackendMessage, ErrorFields, FrameError, QueryMessage, query, startup_packet, terminate};
+use crate::wire::{Authentication, BackendMessage, ErrorFields, FrameError, QueryMessage, query, startup_packet, terminate};
 
 /// The most that an answer, or the greeting, may hold.
 const MAX_ANSWER_LENGTH: usize = 256 * 1024;
@@ -123,6 +123,27 @@ impl Client {
         match self.stream.read_buf(&mut self.inbound).await {
             Ok(1..) => Ok(()),
             Ok(0) | Err(_) => Err(BackendFailure::Closed),
+        }
+    }
+}
+
+/// Whether the backend lets a role in without asking for anything, by its first word. No session comes of it.
+///
+/// # Errors
+/// It cannot be reached, or says neither: it is starting up, or is none.
+pub async fn admits(settings: &BackendSettings, role: &RoleName) -> Result<bool, BackendFailure> {
+    let mut client = Client { stream: open(settings).await?, inbound: Vec::new() };
+    client.send(&startup_packet(&[("user", role.as_bytes()), ("database", b"postgres"), ("application_name", b"postern")])).await?;
+    loop {
+        match BackendMessage::decode_login(&client.inbound).map_err(BackendFailure::Protocol)? {
+            Some((BackendMessage::Authentication(authentication), _)) => return Ok(authentication == Authentication::Ok),
+            // Class 28: invalid authorization specification.
+            Some((BackendMessage::ErrorResponse(fields), _)) if fields.sqlstate().starts_with("28") => return Ok(false),
+            Some((BackendMessage::ErrorResponse(fields), _)) => return Err(refused(fields)),
+            Some((BackendMessage::BackendKeyData(..) | BackendMessage::ReadyForQuery | BackendMessage::ForClient, _)) => {
+                return Err(BackendFailure::Protocol(FrameError::Unexpected(client.inbound.first().copied().unwrap_or_default())));
+            }
+            None => client.receive(0).await?,
         }
     }
 }

@@ -11,7 +11,7 @@ mod scram;
 mod settings;
 mod target;
 
-pub use client::{Client, Row};
+pub use client::{Client, Row, admits};
 pub use connect::{BackendStream, connect, forward_cancel};
 pub use introduction::Introduction;
 pub use login::{Credentials, Login};

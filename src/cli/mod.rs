@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod conninfo;
 mod demo;
+mod doctor;
 mod explain;
 mod load;
 mod lockdown;
@@ -50,6 +51,8 @@ enum Command {
     /// Make and look at certificates
     #[command(subcommand)]
     Pki(pki::Command),
+    /// Check, and look at the world: is PostgreSQL really isolated, file modes, expiry, clock, limits
+    Doctor(doctor::Arguments),
     /// Print the lines of PostgreSQL's own files that leave Postern as the one way in
     Lockdown(lockdown::Arguments),
     /// Print how a user connects, for psql, drivers, pg_service.conf or JDBC
@@ -105,6 +108,7 @@ pub fn run() -> ExitCode {
         Command::Kill(killing) => admin::kill(killing),
         Command::Reload(asking) => admin::reload(asking),
         Command::Pki(command) => pki::run(command),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Lockdown(arguments) => lockdown::run(arguments),
         Command::Conninfo(arguments) => conninfo::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -25,6 +25,7 @@ mod cli;
 mod config;
 mod demo;
 mod differential;
+mod doctor;
 mod drain;
 mod drivers;
 mod explain;
