@@ -7,6 +7,7 @@ mod systemd;
 
 use std::io;
 use std::net::TcpListener;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -97,12 +98,23 @@ impl Daemon {
         let Self { bound, observers, loaded } = self;
         let notice = descriptor_notice();
         let observers = observers.start().map_err(DaemonError::Observe)?;
+        tell_panics(observers.clone());
         let runtime = Builder::new_multi_thread().enable_all().build().map_err(DaemonError::Runtime)?;
         let outcome = serve(&runtime, bound, loaded, &observers, notice);
         runtime.shutdown_timeout(Duration::ZERO);
         observers.shutdown(AUDIT_TIMEOUT);
         outcome.map_err(DaemonError::Runtime)
     }
+}
+
+/// Has panics told in the log, like everything else: what they say may hold what a client sent, and standard error has one writer.
+fn tell_panics(observers: Observers) {
+    panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let said = panic.payload();
+        let message = said.downcast_ref::<&str>().copied().or_else(|| said.downcast_ref::<String>().map(String::as_str));
+        observers.emit(&Event::Panicked { place: &place, message: message.unwrap_or("no message") });
+    }));
 }
 
 /// A session takes two descriptors, so their number is the first limit that a busy door meets.

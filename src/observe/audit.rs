@@ -83,6 +83,7 @@ impl Record {
             | Event::DaemonStopping
             | Event::ReloadIgnored
             | Event::DrainStarted { .. }
+            | Event::Panicked { .. }
             | Event::AuditFailed { .. }
             | Event::AuditRecovered { .. } => return None,
         };
@@ -194,6 +195,7 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         | Event::DaemonStopping
         | Event::ReloadIgnored
         | Event::DrainStarted { .. }
+        | Event::Panicked { .. }
         | Event::AuditFailed { .. }
         | Event::AuditRecovered { .. } => {}
     }

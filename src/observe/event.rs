@@ -81,6 +81,13 @@ pub enum Event<'a> {
     CancelHandled(&'a CancelReport),
     /// An operator asked something of the daemon through the admin socket, and was answered.
     AdminHandled(&'a AdminReport),
+    /// A thread panicked: a fault of Postern's own. What it ended is told by an event of its own.
+    Panicked {
+        /// File, line and column.
+        place: &'a str,
+        /// What it said.
+        message: &'a str,
+    },
     /// The audit sink began to fail. Said once, not for each record.
     AuditFailed {
         /// What the kernel said.

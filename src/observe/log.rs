@@ -3,7 +3,7 @@
 //! Lines use PostgreSQL's own words and field names, so that what greps its log greps this one
 //! (src/backend/utils/init/postinit.c, PerformAuthentication; src/backend/libpq/auth.c, set_authn_id). The subscriber is a
 //! value of its own, set for the time of a line and never for the process: lines come from here alone, from any thread, and
-//! every value in them is escaped. A line is written by whoever emits it: who stops reading standard error stops the daemon.
+//! every value in them is escaped. A thread of its own writes them: who stops reading standard error misses lines, and stops nobody.
 
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::event::Event;
+use super::lines::LineWriter;
 use super::merge::{Kind, Limiter};
 use super::phrase::{Asked, Authorized, Host, Named, SessionTime, Told};
 use super::reload::{ReloadReport, ReloadResult};
@@ -43,29 +44,28 @@ macro_rules! say {
 }
 
 impl Log {
-    /// The log as configured, on standard error.
-    pub(super) fn to_stderr(settings: LogSettings) -> Self {
+    /// The log as configured, and the thread that writes it to standard error.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub(super) fn start(settings: LogSettings) -> io::Result<(Self, LineWriter)> {
         let json = match settings.format {
             LogFormat::Auto => !io::stderr().is_terminal(),
             LogFormat::Text => false,
             LogFormat::Json => true,
         };
-        Self::new(settings.level, json, io::stderr)
+        let at_once = dispatch(settings.level, json, io::stderr);
+        let tell_lost = move |lost| {
+            dispatcher::with_default(&at_once, || {
+                tracing::warn!(lost, "the log is written again: {lost} lines are missing from it; standard error was read too slowly");
+            });
+        };
+        let writer = LineWriter::start(io::stderr(), tell_lost)?;
+        Ok((Self::new(settings.level, json, writer.lines()), writer))
     }
 
     fn new(level: LogLevel, json: bool, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Self {
-        let builder = tracing_subscriber::fmt()
-            .with_max_level(filter(level))
-            .with_target(false)
-            .with_ansi(false)
-            .log_internal_errors(false) // it would report a closed standard error with eprintln!, which panics on one
-            .with_writer(writer);
-        let dispatch = if json {
-            Dispatch::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
-        } else {
-            Dispatch::new(builder.finish())
-        };
-        Self { dispatch, limiter: Arc::new(Mutex::new(Limiter::new())) }
+        Self { dispatch: dispatch(level, json, writer), limiter: Arc::new(Mutex::new(Limiter::new())) }
     }
 
     /// Writes the lines of an event, if any.
@@ -99,6 +99,11 @@ impl Log {
             Event::SessionEnded(report) => ended(report),
             Event::CancelHandled(report) => self.cancelled(report),
             Event::AdminHandled(report) => self.administered(report),
+            Event::Panicked { place, message } => tracing::error!(
+                "a thread panicked at {}: {}; please report it, with the lines around it",
+                Escaped(place.as_bytes()),
+                Escaped(message.as_bytes())
+            ),
             Event::AuditFailed { error } => tracing::error!("could not write to the audit trail: {}", Escaped(error.as_bytes())),
             Event::AuditRecovered { lost } => tracing::warn!(lost, "the audit trail is written again: {lost} records are missing from it"),
         }
@@ -193,6 +198,20 @@ fn reloaded(report: &ReloadReport) {
     if !report.needs_restart.is_empty() {
         let keys = list(&report.needs_restart);
         tracing::warn!("these have changed and take a restart: {}", Escaped(keys.as_bytes()));
+    }
+}
+
+fn dispatch(level: LogLevel, json: bool, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Dispatch {
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(filter(level))
+        .with_target(false)
+        .with_ansi(false)
+        .log_internal_errors(false) // it would report a closed standard error with eprintln!, which panics on one
+        .with_writer(writer);
+    if json {
+        Dispatch::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+    } else {
+        Dispatch::new(builder.finish())
     }
 }
 

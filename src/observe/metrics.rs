@@ -24,7 +24,7 @@ use super::report::{CancelResult, SessionOpening};
 use crate::error::{EndReason, Reason};
 
 /// What is true at the moment of a scrape, and no event says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Moment {
     /// Sessions that are alive.
     pub sessions_active: u64,
@@ -145,7 +145,7 @@ impl Metrics {
                 self.last_reload.set(i64::from(report.result == ReloadResult::Applied));
             }
             // A gap is counted where it comes about, by the writer.
-            Event::AuditFailed { .. } | Event::AuditRecovered { .. } => {}
+            Event::Panicked { .. } | Event::AuditFailed { .. } | Event::AuditRecovered { .. } => {}
             Event::DaemonStarted { .. }
             | Event::Listening { .. }
             | Event::AdminListening { .. }

@@ -7,6 +7,7 @@
 mod audit;
 mod event;
 mod json;
+mod lines;
 mod log;
 mod merge;
 mod metrics;
@@ -16,6 +17,7 @@ mod reload;
 mod report;
 mod sink;
 mod text;
+mod worker;
 mod writer;
 
 #[cfg(test)]
@@ -42,6 +44,7 @@ pub use sink::AuditUnavailable;
 pub use text::{Word, harmless_json};
 
 use audit::Record;
+use lines::LineWriter;
 use log::Log;
 use metrics::Metrics;
 use output::Output;
@@ -131,7 +134,7 @@ pub struct Observers {
 pub struct OpenedObservers {
     output: Option<Output>,
     on_failure: OnFailure,
-    log: Log,
+    log: LogSettings,
 }
 
 /// Why the audit trail cannot be opened.
@@ -154,10 +157,12 @@ struct Consumers {
     audit: Option<Sink>,
     metrics: Metrics,
     log: Log,
+    /// The thread that writes the log.
+    log_writer: LineWriter,
 }
 
 impl Observers {
-    /// Opens the files and starts the writer at once.
+    /// Opens the files and starts the writers at once.
     pub fn start(settings: &ObserveSettings) -> Result<Self, ObserveError> {
         Self::open(settings)?.start()
     }
@@ -169,12 +174,12 @@ impl Observers {
             AuditDestination::Stdout => Some(Output::stdout().map_err(ObserveError::Stdout)?),
             AuditDestination::File(path) => Some(Output::file(path).map_err(|error| ObserveError::File { path: path.clone(), error })?),
         };
-        Ok(OpenedObservers { output, on_failure: settings.audit.on_failure, log: Log::to_stderr(settings.log) })
+        Ok(OpenedObservers { output, on_failure: settings.audit.on_failure, log: settings.log })
     }
 
     /// Tells everyone who listens. Never waits for the audit sink.
     pub fn emit(&self, event: &Event<'_>) {
-        let Consumers { audit, metrics, log } = &*self.consumers;
+        let Consumers { audit, metrics, log, .. } = &*self.consumers;
         let now = SystemTime::now();
         if let Some(sink) = audit
             && let Some(record) = Record::of(event, now)
@@ -191,7 +196,7 @@ impl Observers {
     /// the wait ended while the line was being written: a `connection.refused` of the same session then follows it. Waits 5
     /// seconds at most. Under `audit.on_failure: continue`, and with the trail off, it does not fail. Cancel-safe.
     pub async fn record_session_start(&self, opening: &SessionOpening) -> Result<(), AuditUnavailable> {
-        let Consumers { audit, metrics, log } = &*self.consumers;
+        let Consumers { audit, metrics, log, .. } = &*self.consumers;
         let event = Event::SessionStarted(opening);
         let now = SystemTime::now();
         if let Some(sink) = audit
@@ -221,18 +226,22 @@ impl Observers {
         }
     }
 
-    /// Has the audit trail written to its end and closes it. `false` if that takes longer than `patience`.
+    /// Has the audit trail and then the log written to their ends. `false` if the trail takes longer than `patience`.
     ///
     /// Blocks, so it is the last thing after the runtime has ended. Without it, what is queued is lost with the process.
     pub fn shutdown(&self, patience: Duration) -> bool {
-        self.consumers.audit.as_ref().is_none_or(|sink| sink.stop(patience))
+        let Consumers { audit, log_writer, .. } = &*self.consumers;
+        let complete = audit.as_ref().is_none_or(|sink| sink.stop(patience));
+        log_writer.stop(LOG_PATIENCE);
+        complete
     }
 }
 
 impl OpenedObservers {
-    /// Starts the writer. A thread has the restrictions of the one that starts it, so this comes after hardening.
+    /// Starts the writers. A thread has the restrictions of the one that starts it, so this comes after hardening.
     pub fn start(self) -> Result<Observers, ObserveError> {
         let Self { output, on_failure, log } = self;
+        let (log, log_writer) = Log::start(log).map_err(ObserveError::Thread)?;
         let metrics = Metrics::new(SystemTime::now());
         let start = |output| {
             let log = log.clone();
@@ -242,7 +251,7 @@ impl OpenedObservers {
             Sink::start(on_failure, |shared| Writer::new(output, on_failure, boot, shared, meter, tell))
         };
         let audit = output.map(start).transpose().map_err(ObserveError::Thread)?;
-        Ok(Observers { consumers: Arc::new(Consumers { audit, metrics, log }) })
+        Ok(Observers { consumers: Arc::new(Consumers { audit, metrics, log, log_writer }) })
     }
 }
 
@@ -260,9 +269,14 @@ impl fmt::Display for ObserveError {
                 "audit.file: standard output cannot be written to: {error}; expected an open descriptor 1; redirect it, or set audit.file \
                  to a path"
             ),
-            Self::Thread(error) => write!(f, "the audit writer's thread cannot be started: {error}; expected room for one more thread"),
+            Self::Thread(error) => {
+                write!(f, "the thread of the audit trail or the log cannot be started: {error}; expected room for one more thread")
+            }
         }
     }
 }
 
 impl std::error::Error for ObserveError {}
+
+/// How long the last lines of the log may take to be read.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);

@@ -5,10 +5,9 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -16,6 +15,7 @@ use tokio::time;
 
 use super::OnFailure;
 use super::audit::Record;
+use super::worker::Worker;
 use super::writer::{Order, Shared, Writer};
 
 /// The queue before the writer, and the writer's thread.
@@ -24,7 +24,7 @@ pub(super) struct Sink {
     room: Arc<Semaphore>,
     shared: Arc<Shared>,
     on_failure: OnFailure,
-    thread: Mutex<Option<Running>>,
+    thread: Worker,
 }
 
 /// Why a session's start is not in the trail.
@@ -38,25 +38,15 @@ pub enum AuditUnavailable {
     Stopped,
 }
 
-/// The writer's thread, and the channel that closes when it ends.
-struct Running {
-    handle: JoinHandle<()>,
-    ended: Receiver<()>,
-}
-
 impl Sink {
     /// Starts the thread. `writer` is given what it shares with the queue.
     pub(super) fn start(on_failure: OnFailure, writer: impl FnOnce(Arc<Shared>) -> Writer) -> io::Result<Self> {
         let (orders, queue) = mpsc::channel();
-        let (alive, ended) = mpsc::channel();
         let shared = Arc::new(Shared::default());
         let writer = writer(Arc::clone(&shared));
-        let handle = thread::Builder::new().name("audit".to_owned()).spawn(move || {
-            writer.run(&queue);
-            drop::<Sender<()>>(alive);
-        })?;
+        let thread = Worker::start("audit", move || writer.run(&queue))?;
         let room = Arc::new(Semaphore::new(QUEUE_BYTES));
-        Ok(Self { orders, room, shared, on_failure, thread: Mutex::new(Some(Running { handle, ended })) })
+        Ok(Self { orders, room, shared, on_failure, thread })
     }
 
     /// Queues a record and goes on. Without room it is counted as lost.
@@ -87,9 +77,7 @@ impl Sink {
     /// Blocks; later records are lost.
     pub(super) fn stop(&self, patience: Duration) -> bool {
         self.send(Order::Stop);
-        let running = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { handle, ended }) = running else { return true };
-        ended.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected) && handle.join().is_ok()
+        self.thread.join(patience)
     }
 
     /// Waits for room, then for the line.

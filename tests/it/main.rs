@@ -35,6 +35,7 @@ mod hostile;
 mod introduction;
 mod limits;
 mod lockdown;
+mod log;
 mod membership;
 mod pki;
 mod pki_life;

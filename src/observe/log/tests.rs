@@ -110,11 +110,12 @@ fn no_name_forges_a_line() {
             Event::SessionEnded(&ending),
             Event::CancelHandled(&cancel),
             Event::AuditFailed { error: &text },
+            Event::Panicked { place: &text, message: &text },
             Event::AuditRecovered { lost: 3 },
             Event::DaemonStopping,
         ];
         let lines = lines(LogLevel::Trace, json, &events);
-        assert_eq!(lines.len(), 13);
+        assert_eq!(lines.len(), 14);
         for line in lines {
             assert!(!line.chars().any(crate::observe::text::deceives) && line.len() < 64 * 1024, "{} bytes", line.len());
             assert!(!json || serde_json::from_str::<Value>(&line).is_ok(), "{line}");

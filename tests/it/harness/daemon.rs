@@ -94,6 +94,11 @@ impl Config {
         self.with(&format!("audit: {{ file: {} }}", path.display()))
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
     /// The folder of the certificate files, which is also the configuration's.
     pub fn dir(&self) -> &Path {
         self.certificates.path()

@@ -74,6 +74,11 @@ impl TlsOptions {
     }
 
     pub fn connection(&self) -> ClientConnection {
+        ClientConnection::new(self.config(), ServerName::try_from("localhost").unwrap()).unwrap()
+    }
+
+    /// For many connections by the same means.
+    pub fn config(&self) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -85,7 +90,7 @@ impl TlsOptions {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
-        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
+        Arc::new(config)
     }
 }
 
