@@ -9,6 +9,7 @@ use super::Transport;
 use super::arrival::Arrival;
 use super::cancel::PendingCancel;
 use super::handshake::Encrypting;
+use super::panics::attempt;
 use super::prefixed::Prefixed;
 use super::reply::{Rejected, Reply};
 use super::startup::{request_of, startup_facts};
@@ -49,7 +50,7 @@ impl<S: Transport> Accepted<S> {
 
     /// Reads packets until the way is clear.
     pub(super) async fn negotiate(mut self) -> Result<Negotiated<S>, Rejected<S>> {
-        let head = match self.read_head().await {
+        let head = match attempt(self.read_head()).await {
             Ok(Head::Bytes(head)) => head,
             // Whoever says nothing leaves no trace, however the connection ends.
             Ok(Head::Nothing) | Err(SessionError::Timeout) => return Ok(Negotiated::Probe),
@@ -59,8 +60,8 @@ impl<S: Transport> Accepted<S> {
             let stream = Prefixed::replaying(head, self.stream);
             return Ok(Negotiated::Encrypt(Encrypting::new(stream, Negotiation::Direct, self.arrival)));
         }
-        match self.read_packet(head).await {
-            Ok(StartupPacket::GssEncRequest) => match self.answer(b'N').await {
+        match attempt(self.read_packet(head)).await {
+            Ok(StartupPacket::GssEncRequest) => match attempt(self.answer(b'N')).await {
                 Ok(()) => GssDeclined(self).negotiate().await,
                 Err(error) => Err(self.reject(error)),
             },
@@ -70,7 +71,7 @@ impl<S: Transport> Accepted<S> {
 
     async fn decide(mut self, packet: Result<StartupPacket, SessionError>) -> Result<Negotiated<S>, Rejected<S>> {
         match packet {
-            Ok(StartupPacket::SslRequest) => match self.answer(b'S').await {
+            Ok(StartupPacket::SslRequest) => match attempt(self.answer(b'S')).await {
                 Ok(()) => {
                     let stream = Prefixed::untouched(self.stream);
                     Ok(Negotiated::Encrypt(Encrypting::new(stream, Negotiation::Requested, self.arrival)))
@@ -132,8 +133,8 @@ impl<S: Transport> Accepted<S> {
 impl<S: Transport> GssDeclined<S> {
     async fn negotiate(self) -> Result<Negotiated<S>, Rejected<S>> {
         let Self(mut accepted) = self;
-        let packet = match accepted.read_head().await {
-            Ok(Head::Bytes(head)) => accepted.read_packet(head).await,
+        let packet = match attempt(accepted.read_head()).await {
+            Ok(Head::Bytes(head)) => attempt(accepted.read_packet(head)).await,
             Ok(Head::Nothing) => Err(SessionError::ClientClosed),
             Err(error) => Err(error),
         };

@@ -5,7 +5,7 @@ use tokio::time::{Instant, timeout};
 use super::Transport;
 use super::arrival::Arrival;
 use super::login::{Connecting, Holding};
-use super::panics::guarded;
+use super::panics::{attempt, guarded};
 use super::reply::{Rejected, Reply};
 use super::startup::{Encrypted, request_of};
 use super::surroundings::surroundings;
@@ -89,17 +89,19 @@ impl<S: Transport> Authorized<S> {
             request,
             permit,
         };
-        let last = settings.identity.parameters(&identity, grant.clientname(), arrival.trail.client.ip(), &message);
         let began = Instant::now();
-        let error = match timeout(patience, backend::connect(settings, &message, &last, grant)).await {
-            Ok(Ok(backend)) => {
-                arrival.door.observers.emit(&Event::BackendConnected { connect: began.elapsed() });
-                return Ok(Connecting::new(stream, backend, identity, holding, arrival));
-            }
-            Ok(Err(error)) => error,
-            Err(_) => SessionError::Backend(BackendFailure::Silent),
+        let connecting = async {
+            let last = settings.identity.parameters(&identity, grant.clientname(), arrival.trail.client.ip(), &message);
+            let connecting = backend::connect(settings, &message, &last, grant);
+            timeout(patience, connecting).await.unwrap_or(Err(SessionError::Backend(BackendFailure::Silent)))
         };
-        Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival))
+        match attempt(connecting).await {
+            Ok(backend) => {
+                arrival.door.observers.emit(&Event::BackendConnected { connect: began.elapsed() });
+                Ok(Connecting::new(stream, backend, identity, holding, arrival))
+            }
+            Err(error) => Err(Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival)),
+        }
     }
 }
 

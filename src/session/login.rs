@@ -11,6 +11,7 @@ use super::Transport;
 use super::answer::Answer;
 use super::arrival::Arrival;
 use super::notice;
+use super::panics::attempt;
 use super::registry::{Newcomer, Registration};
 use super::reply::{Rejected, Reply};
 use super::startup::Encrypted;
@@ -73,7 +74,7 @@ impl<S: Transport> Connecting<S> {
     /// long as the client is there.
     pub(super) async fn log_in(mut self) -> Result<Connected<S>, Rejected<S>> {
         let mut answer = Answer::default();
-        let outcome = self.authenticate(&mut answer).await;
+        let outcome = attempt(self.authenticate(&mut answer)).await;
         let Self { stream, backend, identity, holding, mut arrival, .. } = self;
         arrival.trail.backend_pid = answer.pid().map(u32::cast_signed);
         if outcome.is_ok()
@@ -101,19 +102,10 @@ impl<S: Transport> Connecting<S> {
             backend: Arc::clone(terms.backend()),
             timers: Timers::of(terms, bounds),
         };
-        let Some(registration) = arrival.door.house.sessions.register(newcomer) else {
-            return Err(reject(SessionError::Draining, stream, arrival));
+        let registration = match attempt(enter(&arrival, newcomer)).await {
+            Ok(registration) => registration,
+            Err(error) => return Err(reject(error, stream, arrival)),
         };
-        // A reload since the arrival has judged those who were in; whoever was on the way is judged now.
-        let current = arrival.door.snapshots.current();
-        if !Arc::ptr_eq(current.terms(), &arrival.terms) {
-            registration.session().judge(&current, unix_now());
-        }
-        drop(current);
-        let opening = SessionOpening { trail: arrival.trail.clone(), setup: arrival.accepted.elapsed() };
-        if arrival.door.observers.record_session_start(&opening).await.is_err() {
-            return Err(reject(SessionError::AuditUnavailable, stream, arrival));
-        }
         Ok(Connected { stream, backend, registration, permit, greeting, early, arrival })
     }
 
@@ -187,4 +179,18 @@ impl<S: Transport> Connecting<S> {
 fn expiry_notice(identity: &ClientIdentity, replication: Replication, terms: &Terms) -> Option<Vec<u8>> {
     let within = terms.expiry_notice().filter(|_| replication == Replication::None)?;
     notice::of_expiry(identity, within, unix_now())
+}
+
+/// Makes it a session that others can see, and puts its start on record.
+async fn enter(arrival: &Arrival, newcomer: Newcomer) -> Result<Registration, SessionError> {
+    let registration = arrival.door.house.sessions.register(newcomer).ok_or(SessionError::Draining)?;
+    // A reload since the arrival has judged those who were in; whoever was on the way is judged now.
+    let current = arrival.door.snapshots.current();
+    if !Arc::ptr_eq(current.terms(), &arrival.terms) {
+        registration.session().judge(&current, unix_now());
+    }
+    drop(current);
+    let opening = SessionOpening { trail: arrival.trail.clone(), setup: arrival.accepted.elapsed() };
+    let recorded = arrival.door.observers.record_session_start(&opening).await;
+    recorded.map(|()| registration).map_err(|_| SessionError::AuditUnavailable)
 }

@@ -1,8 +1,11 @@
 //! A panic ends the connection it happened in, never the daemon.
+//!
+//! What a stage of a login does is guarded without the stage itself, which holds the client's stream: so the client of a login that fails
+//! this way is told, and only a panic where rustls holds the stream leaves nothing to tell it by.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use crate::error::SessionError;
@@ -16,6 +19,15 @@ pub(super) fn guarded<T>(step: impl FnOnce() -> T) -> Result<T, SessionError> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|_| SessionError::Internal)
 }
 
+/// The same for a step that waits.
+///
+/// # Errors
+/// Those of `step`, and [`SessionError::Internal`].
+pub(super) async fn attempt<T>(step: impl Future<Output = Result<T, SessionError>>) -> Result<T, SessionError> {
+    let mut step = pin!(step);
+    poll_fn(|cx| poll_guarded(&mut step, cx)).await?
+}
+
 /// One poll of a future; a panic in it is an error, and the future must not be polled again.
 pub(super) fn poll_guarded<F: Future + Unpin>(future: &mut F, cx: &mut Context<'_>) -> Poll<Result<F::Output, SessionError>> {
     match guarded(|| Pin::new(&mut *future).poll(cx)) {
@@ -26,8 +38,6 @@ pub(super) fn poll_guarded<F: Future + Unpin>(future: &mut F, cx: &mut Context<'
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use super::*;
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use super::Transport;
 use super::arrival::Arrival;
 use super::authorize::Started;
 use super::cancel::PendingCancel;
+use super::panics::attempt;
 use super::prefixed::Prefixed;
 use super::reply::{Rejected, Reply};
 use crate::error::SessionError;
@@ -40,7 +41,7 @@ impl<S: Transport> TlsEstablished<S> {
 
     /// Reads the StartupMessage or CancelRequest, and nothing behind it.
     pub(super) async fn read_startup(mut self) -> Result<Opening<S>, Rejected<S>> {
-        match self.read_opening_packet().await {
+        match attempt(self.read_opening_packet()).await {
             Ok(StartupPacket::Startup(message)) => {
                 let Self { stream, peer, mut arrival, .. } = self;
                 arrival.trail.startup = Some(startup_facts(&message));

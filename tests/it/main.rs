@@ -37,6 +37,7 @@ mod limits;
 mod lockdown;
 mod log;
 mod membership;
+mod panics;
 mod pki;
 mod pki_life;
 mod proxy;
