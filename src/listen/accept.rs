@@ -19,7 +19,7 @@ use crate::types::PeerAddress;
 /// The pause after an accept(2) that failed for want of descriptors or memory: long enough not to spin, short enough not to be felt.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// How often such a failure is told.
+/// How often such a failure is told; all are counted.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Serves every connection of `listener` as a task of its own, until `stop` says so or its sender is gone; then those that wait in its
@@ -38,8 +38,9 @@ pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch:
             Ok((stream, address)) => receive(stream, address, &door),
             Err(error) if belongs_to_connection(&error) => {}
             Err(error) => {
-                if told.is_none_or(|told: Instant| told.elapsed() >= TELL_INTERVAL) {
-                    door.observers.emit(&Event::AcceptFailed { error: &error });
+                let again = told.is_some_and(|told: Instant| told.elapsed() < TELL_INTERVAL);
+                door.observers.emit(&Event::AcceptFailed { error: &error, again });
+                if !again {
                     told = Some(Instant::now());
                 }
                 if os::is_out_of_descriptors(&error) && !door.house.handshakes.shed_oldest() {

@@ -57,6 +57,8 @@ pub enum Event<'a> {
     AcceptFailed {
         /// What the kernel said.
         error: &'a io::Error,
+        /// It was told already within this second.
+        again: bool,
     },
     /// The configuration and its files were read again.
     Reloaded(&'a ReloadReport),

@@ -85,7 +85,8 @@ impl Log {
             Event::BackendWentDown { error } => tracing::error!("the backend does not answer: {}", Escaped(error.as_bytes())),
             Event::BackendCameUp => tracing::info!("the backend answers again"),
             Event::ConnectionAccepted | Event::TlsEstablished { .. } | Event::BackendConnected { .. } => {}
-            Event::AcceptFailed { error } => tracing::error!("could not accept new connection: {error}"),
+            Event::AcceptFailed { error, again: false } => tracing::error!("could not accept new connection: {error}"),
+            Event::AcceptFailed { again: true, .. } => {}
             Event::ReloadIgnored => tracing::warn!("HUP ignored: the daemon is shutting down"),
             Event::DrainStarted { delay, timeout } => tracing::info!(
                 "draining: connections are accepted for {} s more, sessions have {} s from then on; TERM or INT again ends them at once",

@@ -104,7 +104,7 @@ fn no_name_forges_a_line() {
         let events = [
             start(&notices),
             Event::Listening { address: &text },
-            Event::AcceptFailed { error: &io::Error::other("no descriptors") },
+            Event::AcceptFailed { error: &io::Error::other("no descriptors"), again: false },
             Event::ConnectionRefused(&refused),
             Event::SessionStarted(&opening),
             Event::SessionEnded(&ending),

@@ -113,7 +113,7 @@ fn every_event_is_counted_where_it_belongs() {
         start(&[]),
         Event::ConnectionAccepted,
         Event::ConnectionAccepted,
-        Event::AcceptFailed { error: &io::Error::other("EMFILE") },
+        Event::AcceptFailed { error: &io::Error::other("EMFILE"), again: true },
         Event::TlsEstablished { handshake: millisecond },
         Event::BackendConnected { connect: millisecond },
         Event::ConnectionRefused(&refusal(anonymous(), Reason::Plaintext)),
