@@ -55,10 +55,13 @@ impl<S: Transport> PendingCancel<S> {
             target: target.map(|session| session.id()),
             pid: Some(request.pid.cast_signed()),
         }));
-        match way {
-            Way::Clear(stream) => part(stream, b"").await,
-            Way::Encrypted(stream, _) => part_encrypted(*stream, b"").await,
-        }
+        let parting = async {
+            match way {
+                Way::Clear(stream) => part(stream, b"").await,
+                Way::Encrypted(stream, _) => part_encrypted(*stream, b"").await,
+            }
+        };
+        arrival.until_shed(parting).await;
     }
 }
 

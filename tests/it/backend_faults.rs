@@ -10,7 +10,7 @@ use crate::harness::World;
 use crate::harness::daemon::{Config, Daemon};
 use crate::harness::pki::{Credentials, Pki, Profile};
 use crate::harness::postgres::private_dir;
-use crate::harness::wire::{End, Fields, Refusal, Wire, message};
+use crate::harness::wire::{End, Fields, Refusal, Wire, cancel_request, message};
 
 /// Postern in front of a socket that a script answers.
 struct Stage {
@@ -179,6 +179,26 @@ fn a_database_that_goes_down_and_comes_back_serves_at_once() {
     let begun = Instant::now();
     world.log_in();
     assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_second_cancel_of_a_session_is_dropped_while_the_first_is_under_way() {
+    let stage = Stage::with(|mut stream| {
+        let packet = read_startup(&mut stream);
+        // A CancelRequest has a code, a process id and a key; it is left without an answer.
+        if packet.len() > 12 {
+            let key = message('K', &[0, 0, 0, 7, 0, 0, 0, 9]);
+            stream.write_all(&[message('R', &[0; 4]), key, message('Z', b"I")].concat()).unwrap();
+        }
+        std::mem::forget(stream);
+    });
+    let _session = stage.log_in().unwrap();
+    let _cancels = [(); 2].map(|()| {
+        let mut wire = Wire::connect(stage.postern.address());
+        wire.send_clear(&cancel_request(7, &[0, 0, 0, 9]));
+        wire
+    });
+    stage.postern.wait_for_record(|record| record["event"] == "cancel" && record["result"] == "rate_limited");
 }
 
 fn admit(stream: &mut UnixStream) {
