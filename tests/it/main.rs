@@ -47,5 +47,7 @@ mod relayed_password;
 mod reload;
 mod scram;
 mod sessions;
+mod soak;
+mod starved;
 mod supply_chain;
 mod systemd;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -23,6 +23,8 @@ pub struct Config {
     with_crl: bool,
     backend: String,
     audit_file: Option<PathBuf>,
+    descriptors: Option<usize>,
+    further: Option<IpAddr>,
     more: String,
 }
 
@@ -60,6 +62,8 @@ impl Config {
             with_crl: false,
             backend: format!("{{ host: {}, port: {port} }}", socket_dir.display()),
             audit_file: None,
+            descriptors: None,
+            further: None,
             more: String::new(),
         }
     }
@@ -94,6 +98,18 @@ impl Config {
         self.with(&format!("audit: {{ file: {} }}", path.display()))
     }
 
+    /// The daemon may have no more than so many open descriptors.
+    pub fn descriptors(mut self, most: usize) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
+    /// A further address, at the same port.
+    pub fn listen_also_on(mut self, address: IpAddr) -> Self {
+        self.further = Some(address);
+        self
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listen
@@ -105,9 +121,10 @@ impl Config {
     }
 
     pub fn yaml(&self) -> String {
+        let further = self.further.map(|address| format!(", \"{address}:{}\"", self.listen.port())).unwrap_or_default();
         let crl = if self.with_crl { "  ssl_crl_file: client-ca.crl\n" } else { "" };
         format!(
-            "listen: {}\ntls:\n  ssl_cert_file: server.crt\n  ssl_key_file: server.key\n  ssl_ca_file: client-ca.crt\n{crl}backend: {}\n{}",
+            "listen: [\"{}\"{further}]\ntls:\n  ssl_cert_file: server.crt\n  ssl_key_file: server.key\n  ssl_ca_file: client-ca.crt\n{crl}backend: {}\n{}",
             self.listen, self.backend, self.more
         )
     }
@@ -148,9 +165,12 @@ impl Daemon {
     }
 
     fn spawn(config: &Config) -> Self {
-        let mut process = Command::new("setpriv")
+        // What is not limited here has the limit of the tests.
+        let descriptors = config.descriptors.map(|most| format!("--nofile={most}:{most}"));
+        let mut process = Command::new("prlimit")
+            .args(descriptors)
             // Where the tests die without a word, the daemon follows.
-            .args(["--pdeathsig=KILL", postern_path(), "serve", "-c"])
+            .args(["setpriv", "--pdeathsig=KILL", postern_path(), "serve", "-c"])
             .arg(config.write())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
