@@ -58,18 +58,18 @@ impl Island {
     }
 
     /// psql there, logged in and at this statement.
-    fn psql(&self, world: &World, sql: &str) -> Child {
+    fn psql(&self, world: &World, sql: &str) -> Client {
         let conninfo = world.conninfo().replace("host=127.0.0.1", &format!("host={}", Self::HERE));
         let psql = world.clients.command("psql");
-        Command::new("ip")
+        let mut psql_there = Command::new("ip");
+        psql_there
             .args(["netns", "exec", &self.name])
             .arg(psql.get_program())
             .args([conninfo.as_str(), "-Xqc", sql])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::null());
+        Client(psql_there.spawn().unwrap())
     }
 
     /// From now on nothing comes from there and nothing arrives: its host has lost its power.
@@ -77,6 +77,16 @@ impl Island {
         for chain in ["INPUT", "OUTPUT"] {
             ip(&["netns", "exec", &self.name, "iptables", "-A", chain, "-j", "DROP"]);
         }
+    }
+}
+
+/// A program there. Left alive, it would keep the island.
+struct Client(Child);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
@@ -97,7 +107,7 @@ fn soak_client_whose_host_is_gone() {
     assert!(Uid::effective().is_root(), "only root can make a network namespace");
     let island = Island::new();
     let world = World::configured(|config| config.listen_also_on(Island::HERE));
-    let mut clients = ["select pg_sleep(600)", "copy (select repeat('x', 1000), generate_series(1, 100000000)) to stdout"]
+    let _clients = ["select pg_sleep(600)", "copy (select repeat('x', 1000), generate_series(1, 100000000)) to stdout"]
         .map(|sql| island.psql(&world, sql));
     let at_work = "select count(*) from pg_stat_activity where usename = 'alice' and state = 'active'";
     wait_until("both are at work", || world.postgres.sql(at_work).trim() == "2");
@@ -110,8 +120,4 @@ fn soak_client_whose_host_is_gone() {
     let lost = |record: &serde_json::Value| record["event"] == "session.end" && record["reason"] == "client_lost";
     world.postern().wait_for_record(lost);
     assert_eq!(world.postern().records().iter().filter(|record| lost(record)).count(), 2);
-    for client in &mut clients {
-        drop(client.kill());
-        drop(client.wait());
-    }
 }
