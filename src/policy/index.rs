@@ -42,6 +42,13 @@ impl RuleIndex {
         index
     }
 
+    /// The rules that can match a request for what `rule` names first, in order: among them is every one that takes all it could match.
+    pub(super) fn beside<'a>(&'a self, rule: &Rule) -> impl Iterator<Item = usize> + use<'a> {
+        let user = rule.users.first().and_then(UserPattern::name).map(|name| entered(&self.by_user, name));
+        let database = rule.databases.first().and_then(DatabasePattern::name).map(|name| entered(&self.by_database, name));
+        Merged([user.unwrap_or_default(), database.unwrap_or_default(), &self.others])
+    }
+
     /// The rules that can match, in order.
     pub(super) fn candidates<'a>(&'a self, request: &Request) -> impl Iterator<Item = usize> + use<'a> {
         Merged([entered(&self.by_user, &request.user), entered(&self.by_database, &request.database), &self.others])

@@ -7,6 +7,7 @@ mod grant;
 mod index;
 mod map;
 mod pattern;
+mod review;
 mod rule;
 mod surroundings;
 mod witness;

@@ -4,7 +4,7 @@ use super::*;
 use crate::identity::ClientName;
 use crate::identity::testing::{CN, UTF8, identity, identity_of, name};
 
-fn rule(databases: Vec<DatabasePattern>, users: Vec<UserPattern>, network: &str, method: Method) -> Rule {
+pub(super) fn rule(databases: Vec<DatabasePattern>, users: Vec<UserPattern>, network: &str, method: Method) -> Rule {
     let address = if network == "all" { AddressPattern::All } else { AddressPattern::Network(network.parse().unwrap()) };
     Rule {
         databases,
@@ -20,7 +20,7 @@ fn rule(databases: Vec<DatabasePattern>, users: Vec<UserPattern>, network: &str,
     }
 }
 
-fn everyone(method: Method) -> Rule {
+pub(super) fn everyone(method: Method) -> Rule {
     rule(vec![DatabasePattern::All], vec![UserPattern::All], "all", method)
 }
 
@@ -45,7 +45,7 @@ fn differs(name: &str) -> Cause {
     Cause::NameDiffers(name.into())
 }
 
-fn named(database: &str) -> DatabasePattern {
+pub(super) fn named(database: &str) -> DatabasePattern {
     DatabasePattern::Name(DatabaseName::truncated(database.as_bytes()).unwrap())
 }
 
@@ -109,7 +109,7 @@ fn physical_replication_matches_its_keyword_alone() {
     assert_eq!(cause(vec![everyone(Method::Cert)], Some(identity("alice")), &logical), None);
 }
 
-fn role(name: &str) -> RoleName {
+pub(super) fn role(name: &str) -> RoleName {
     RoleName::exact(name.as_bytes()).unwrap()
 }
 
@@ -118,7 +118,7 @@ fn around(groups: &[&str]) -> Surroundings {
     Surroundings { memberships: Memberships::Known(Arc::new(groups.iter().map(|name| role(name)).collect())), interfaces }
 }
 
-fn line(map: &str, system_user: &str, pg_user: PgUser) -> MapLine {
+pub(super) fn line(map: &str, system_user: &str, pg_user: PgUser) -> MapLine {
     let map = MapName::new(map).unwrap();
     let source = format!("{system_user} {pg_user:?}").into();
     MapLine { map, system_user: SystemUser::Name(system_user.as_bytes().into()), pg_user, source }

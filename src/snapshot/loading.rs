@@ -43,7 +43,7 @@ pub struct Unusable {
 impl Ready {
     /// What an operator should know although it is no fault, a sentence each.
     pub fn notices(&self) -> Vec<String> {
-        [self.boot.notices(), self.snapshot.notices(), self.rule_notices.clone()].concat()
+        [self.boot.notices(), self.snapshot.notices(), self.rule_notices.clone(), self.snapshot.terms().policy().review()].concat()
     }
 }
 

@@ -54,6 +54,16 @@ fn a_configuration_loads_or_says_what_is_wrong_with_it() {
     fuzz("config", bodies::config, &seeds);
 }
 
+#[test]
+fn rule_files_are_read_or_say_what_is_wrong_with_them() {
+    fuzz("rule_files", bodies::rule_files, &[vectors(".rules.conf"), vectors(".maps.conf")].concat());
+}
+
+#[test]
+fn regular_expressions_are_understood_or_named() {
+    fuzz("regular_expression", bodies::regular_expression, &vectors(".pattern.bin"));
+}
+
 /// Runs every seed as it is, then damaged ones for as long as `POSTERN_FUZZ_SECONDS` says. A run is repeated by its seed.
 fn fuzz(target: &str, body: fn(&[u8]), seeds: &[Vec<u8>]) {
     assert!(!seeds.is_empty(), "{target} has nothing to start from");

@@ -1,0 +1,167 @@
+//! What is probably not meant: rules that can never match, expressions that match more than a whole name, maps that reach superusers.
+//!
+//! None of it is a fault: PostgreSQL would do the same.
+
+use super::Policy;
+use super::map::{MapLine, PgUser, SystemUser};
+use super::pattern::Pattern;
+use super::rule::{AddressPattern, DatabasePattern, Rule, UserPattern};
+
+impl Policy {
+    /// What an operator should look at, a sentence each; of many of a kind the first ones.
+    pub fn review(&self) -> Vec<String> {
+        let shadowed = self.rules().iter().enumerate().filter_map(|(number, rule)| self.shadow(number, rule));
+        let unanchored = self.rules().iter().flat_map(unanchored_in_rule);
+        let lines = self.maps().lines();
+        let reaching = lines.iter().filter_map(reaches_superusers);
+        let lacking = lines.iter().filter_map(lacks_its_group);
+        let lines = lines.iter().flat_map(unanchored_in_line);
+        [first(shadowed), first(unanchored.chain(lines)), first(reaching), first(lacking)].concat()
+    }
+
+    /// The earlier rule that takes everybody whom `rule` could match. Only one that a request for what `rule` names meets can.
+    fn shadow(&self, number: usize, rule: &Rule) -> Option<String> {
+        let before = self.index.beside(rule).take_while(|other| *other < number).filter_map(|other| self.rules().get(other));
+        let cover = before.into_iter().find(|earlier| covers(earlier, rule))?;
+        Some(format!("{}: can never match: {} takes everybody before it; move or remove one of them", rule.source, cover.source))
+    }
+}
+
+/// A file of nothing but remarks must not fill the screen.
+const MOST: usize = 20;
+
+fn first(remarks: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = remarks.collect();
+    let more = all.len().saturating_sub(MOST);
+    all.truncate(MOST);
+    if more > 0 {
+        all.push(format!("and {more} more of this kind"));
+    }
+    all
+}
+
+fn covers(earlier: &Rule, rule: &Rule) -> bool {
+    let database = |one: &DatabasePattern| {
+        earlier.databases.iter().any(|other| other == one || (*other == DatabasePattern::All && *one != DatabasePattern::Replication))
+    };
+    let user = |one: &UserPattern| earlier.users.iter().any(|other| other == one || *other == UserPattern::All);
+    let address = match (&earlier.address, &rule.address) {
+        (AddressPattern::All, _) => true,
+        (AddressPattern::Network(wide), AddressPattern::Network(narrow)) => wide.contains(narrow),
+        (one, other) => one == other,
+    };
+    address && rule.users.iter().all(user) && rule.databases.iter().all(database)
+}
+
+fn unanchored_in_rule(rule: &Rule) -> impl Iterator<Item = String> {
+    let databases = rule.databases.iter().filter_map(|pattern| match pattern {
+        DatabasePattern::Matching(pattern) => Some(pattern),
+        DatabasePattern::All
+        | DatabasePattern::SameUser
+        | DatabasePattern::SameRole
+        | DatabasePattern::Replication
+        | DatabasePattern::Name(_) => None,
+    });
+    let users = rule.users.iter().filter_map(|pattern| match pattern {
+        UserPattern::Matching(pattern) => Some(pattern),
+        UserPattern::All | UserPattern::Group(_) | UserPattern::Name(_) => None,
+    });
+    databases.chain(users).filter_map(|pattern| unanchored(&rule.source, pattern))
+}
+
+fn unanchored_in_line(line: &MapLine) -> impl Iterator<Item = String> {
+    let system_user = match &line.system_user {
+        SystemUser::Matching(pattern) => Some(pattern),
+        SystemUser::Name(_) => None,
+    };
+    let pg_user = match &line.pg_user {
+        PgUser::Matching(pattern) => Some(pattern),
+        PgUser::All | PgUser::Group(_) | PgUser::Name(_) | PgUser::Template { .. } => None,
+    };
+    system_user.into_iter().chain(pg_user).filter_map(|pattern| unanchored(&line.source, pattern))
+}
+
+fn unanchored(source: &str, pattern: &Pattern) -> Option<String> {
+    let remark =
+        || format!("{source}: {pattern} matches a part of a name, wherever it stands; begin it with ^ and end it with $ to mean the whole");
+    (!pattern.is_anchored()).then(remark)
+}
+
+/// Whether the line can yield `postgres`, the usual superuser, or one of the predefined roles, although it does not name them.
+fn reaches_superusers(line: &MapLine) -> Option<String> {
+    let reached = match &line.pg_user {
+        PgUser::All => true,
+        PgUser::Matching(pattern) => pattern.is_match(b"postgres") || pattern.is_match(b"pg_read_all_data"),
+        PgUser::Template { before, after } => {
+            let superuser: &[u8] = b"postgres";
+            let whole = superuser.strip_prefix(&**before).is_some_and(|rest| rest.ends_with(after));
+            whole || b"pg_".starts_with(before) || before.starts_with(b"pg_")
+        }
+        PgUser::Group(_) | PgUser::Name(_) => false,
+    };
+    reached.then(|| {
+        format!("{}: can admit as postgres or as a role pg_*, which it does not name; narrow it if that is not meant", line.source)
+    })
+}
+
+fn lacks_its_group(line: &MapLine) -> Option<String> {
+    let lacking = match (&line.system_user, &line.pg_user) {
+        (SystemUser::Matching(pattern), PgUser::Template { .. }) => !pattern.has_group(),
+        (SystemUser::Matching(_) | SystemUser::Name(_), _) => false,
+    };
+    lacking.then(|| format!("{}: asks for \\1, and the regular expression has no group: whom it matches is refused", line.source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{everyone, line, named, role, rule};
+    use super::super::{IdentityMaps, Method};
+    use super::*;
+
+    fn review(rules: Vec<Rule>, lines: Vec<MapLine>) -> Vec<String> {
+        Policy::new(rules, IdentityMaps::new(lines)).review()
+    }
+
+    fn pattern(source: &str) -> Pattern {
+        Pattern::parse(source.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_rule_behind_one_that_takes_all_it_could_match_is_named() {
+        let of = |database: &str, user: &str, network: &str| {
+            rule(vec![named(database)], vec![UserPattern::Name(role(user))], network, Method::Cert)
+        };
+        let physical = rule(vec![DatabasePattern::Replication], vec![UserPattern::All], "all", Method::Cert);
+        let found = review(vec![of("app", "bob", "10.0.0.0/8"), of("app", "bob", "10.1.0.0/16"), of("app", "bob", "11.0.0.0/8")], vec![]);
+        assert_eq!(found, ["Cert 10.1.0.0/16: can never match: Cert 10.0.0.0/8 takes everybody before it; move or remove one of them"]);
+        assert_eq!(review(vec![everyone(Method::Reject), physical], vec![]), Vec::<String>::new());
+        assert_eq!(review(vec![everyone(Method::Reject), of("app", "bob", "all")], vec![]).len(), 1);
+        assert_eq!(review(vec![of("app", "bob", "all"), everyone(Method::Cert)], vec![]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_expression_that_is_about_a_part_of_a_name_is_named() {
+        let rule = |source: &str| rule(vec![DatabasePattern::Matching(pattern(source))], vec![UserPattern::All], "all", Method::Cert);
+        assert_eq!(review(vec![rule("^app$")], vec![]), Vec::<String>::new());
+        assert!(review(vec![rule("^app")], vec![]).concat().contains("/^app matches a part of a name"));
+    }
+
+    #[test]
+    fn a_map_that_reaches_superusers_without_naming_them_is_named() {
+        let of = |pg_user| MapLine { system_user: SystemUser::Matching(pattern("^(.*)$")), ..line("m", "x", pg_user) };
+        let template = |before: &str, after: &str| PgUser::Template { before: before.as_bytes().into(), after: after.as_bytes().into() };
+        for reaching in [PgUser::All, template("", ""), template("post", "s"), template("pg_r", ""), PgUser::Matching(pattern("^p"))] {
+            assert!(review(vec![], vec![of(reaching.clone())]).concat().contains("can admit as postgres"), "{reaching:?}");
+        }
+        for harmless in [PgUser::Name(role("postgres")), template("svc_", "")] {
+            assert_eq!(review(vec![], vec![of(harmless.clone())]), Vec::<String>::new(), "{harmless:?}");
+        }
+    }
+
+    #[test]
+    fn a_map_line_without_the_group_that_it_asks_for_is_named() {
+        let template = PgUser::Template { before: (*b"svc_").into(), after: [].into() };
+        let line = MapLine { system_user: SystemUser::Matching(pattern("^a$")), ..line("m", "x", template) };
+        assert!(review(vec![], vec![line]).concat().contains("has no group"));
+    }
+}

@@ -1,0 +1,5 @@
+//! See `rules` in ../bodies.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| postern_fuzz::regular_expression(data));
