@@ -50,9 +50,16 @@ impl Front {
     pub const ALL: [Self; 8] =
         [Self::Socket, Self::Native, Self::PgBouncer, Self::Stunnel, Self::HaProxy, Self::Nginx, Self::Bare, Self::Postern];
 
+    /// All, or those that `BENCH_FRONTS` names.
+    pub fn wanted() -> impl Iterator<Item = Self> {
+        let named = std::env::var("BENCH_FRONTS").ok();
+        let wanted = move |front: &Self| named.as_ref().is_none_or(|named| named.split(',').any(|name| name == front.name()));
+        Self::ALL.into_iter().filter(wanted)
+    }
+
     /// Those that are programs of their own.
     pub fn proxies() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|front| !front.is_postgres())
+        Self::wanted().filter(|front| !front.is_postgres())
     }
 
     /// Whether it is PostgreSQL that the client talks to.

@@ -75,7 +75,7 @@ impl Bench<'_> {
     }
 
     fn before_postgres(&self, wanted: impl Fn(Front) -> bool) -> Vec<Running> {
-        let fronts: Vec<_> = Front::ALL.into_iter().filter(|front| wanted(*front)).collect();
+        let fronts: Vec<_> = Front::wanted().filter(|front| wanted(*front)).collect();
         Front::all_before(self.stage, self.postgres, &fronts)
     }
 
@@ -264,7 +264,8 @@ impl Bench<'_> {
             usage::memory(front.pid)
         };
         let fronts = self.before_postgres(Front::is_postgres);
-        let [socket, native] = [held(&fronts[0]), held(&fronts[1])];
+        let [socket, native] = &fronts[..] else { return };
+        let [socket, native] = [held(socket), held(native)];
         for idle in &self.plan.idle {
             let name = format!("{idle} idle, cold");
             results.add(&lower(Section::Memory, &name, "KB PSS each"), Front::Native, (native.pss - socket.pss) / count as f64 / KB);

@@ -131,7 +131,8 @@ fn compare(plan: &Plan, wanted: &[&str], folder: &Path) {
         minutes: begun.elapsed().as_secs_f64() / 60.0,
         plan: plan.describe(),
     };
-    write(&results, &circumstances, folder, wanted.is_empty());
+    let whole = wanted.is_empty() && env::var_os("BENCH_FRONTS").is_none();
+    write(&results, &circumstances, folder, whole);
 }
 
 /// A part of a run is shown and not kept.
