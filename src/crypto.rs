@@ -35,6 +35,16 @@ impl Sha256 {
         }
     }
 
+    /// The digest of a list: each part with its length before it, so that no other list of parts has the same.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        Self::from_digest(&context.finish())
+    }
+
     fn from_digest(digest: &digest::Digest) -> Self {
         let mut out = [0; 32];
         for (to, from) in out.iter_mut().zip(digest.as_ref()) {
@@ -110,6 +120,15 @@ mod tests {
         let bytes = vec![7; 200_000];
         assert_eq!(Sha256::of_all(bytes.as_slice(), u64::MAX).unwrap(), Sha256::of(&bytes));
         assert_eq!(Sha256::of_all(bytes.as_slice(), 100_000).unwrap(), Sha256::of(&bytes[..100_000]));
+    }
+
+    #[test]
+    fn a_list_has_another_digest_than_its_parts_cut_otherwise() {
+        let digest = Sha256::of_parts(&[b"ab", b"c"]);
+        assert_eq!(digest, Sha256::of_parts(&[b"ab", b"c"]));
+        for other in [&[&b"a"[..], b"bc"][..], &[b"abc"], &[b"ab", b"c", b""], &[b"c", b"ab"]] {
+            assert_ne!(digest, Sha256::of_parts(other));
+        }
     }
 
     #[test]

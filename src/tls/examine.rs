@@ -31,7 +31,7 @@ pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> Option<b
     if unusable_key(issuer).is_some() {
         return None;
     }
-    match verify(certificate.signed(), issuer.public_key(), &provider().signature_verification_algorithms) {
+    match verify(certificate.signed(), issuer.public_key(), provider().signature_verification_algorithms.all) {
         Verdict::Good => Some(true),
         Verdict::Bad => Some(false),
         Verdict::Unsupported => None,

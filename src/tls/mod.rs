@@ -10,6 +10,7 @@ mod material;
 mod path;
 mod refusal;
 mod regression;
+mod remembered;
 mod revocation;
 mod server;
 mod signature;

@@ -111,7 +111,7 @@ impl Listed {
         if let Some(signer) = self.signer.get() {
             return *signer == digest;
         }
-        signature::verify(self.crl.signed(), public_key, algorithms) == Verdict::Good && *self.signer.get_or_init(|| digest) == digest
+        signature::verify(self.crl.signed(), public_key, algorithms.all) == Verdict::Good && *self.signer.get_or_init(|| digest) == digest
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one place that checks a signature on a certificate or a CRL outside webpki's own path building.
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use webpki::RawPublicKeyEntity;
 
 use crate::identity::{PublicKey, Signed};
@@ -18,10 +18,10 @@ pub(super) enum Verdict {
 }
 
 /// Whether the key in the SubjectPublicKeyInfo `public_key` made the signature of `signed`.
-pub(super) fn verify(signed: &Signed, public_key: &[u8], algorithms: &WebPkiSupportedAlgorithms) -> Verdict {
+pub(super) fn verify(signed: &Signed, public_key: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> Verdict {
     let spki = SubjectPublicKeyInfoDer::from(public_key);
     let Ok(key) = RawPublicKeyEntity::try_from(&spki) else { return Verdict::Unsupported };
-    let named = algorithms.all.iter().filter(|algorithm| algorithm.signature_alg_id().as_ref() == &*signed.algorithm);
+    let named = algorithms.iter().filter(|algorithm| algorithm.signature_alg_id().as_ref() == &*signed.algorithm);
     for algorithm in named {
         match key.verify_signature(*algorithm, &signed.message, &signed.signature) {
             Ok(()) => return Verdict::Good,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustls::DistinguishedName;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::error::TlsFailure;
@@ -21,6 +21,7 @@ use crate::identity::{Certificate, CommonName, Denylist, Link, Traits, VerifiedC
 use super::X509V1;
 use super::path::{Path, in_force};
 use super::refusal::{Refusal, shortened, shown};
+use super::remembered::Remembered;
 use super::revocation::RevocationLists;
 use super::signature::{self, Verdict};
 
@@ -32,6 +33,8 @@ pub(super) struct ClientTrust {
     x509_v1: X509V1,
     denylist: Denylist,
     algorithms: WebPkiSupportedAlgorithms,
+    /// The algorithms once more, for the signatures on certificates, which come again with every login.
+    remembered: Vec<Remembered>,
     /// The anchors once more, as webpki wants them, in the same order.
     webpki_anchors: Vec<TrustAnchor<'static>>,
 }
@@ -66,6 +69,7 @@ impl ClientTrust {
             x509_v1,
             denylist: Denylist::default(),
             algorithms,
+            remembered: Remembered::all(algorithms.all),
             webpki_anchors: Vec::new(),
         };
         let mut faults = Vec::new();
@@ -183,8 +187,9 @@ impl ClientTrust {
         if self.x509_v1 == X509V1::Refuse {
             return Err(Refusal::version(format!("{} is an X.509 v1 certificate, which tls.x509_v1 refuses", who())));
         }
+        let algorithms = self.remembered();
         let signed_by = |anchor: &&Certificate| {
-            anchor.subject() == leaf.issuer() && signature::verify(leaf.signed(), anchor.public_key(), &self.algorithms) == Verdict::Good
+            anchor.subject() == leaf.issuer() && signature::verify(leaf.signed(), anchor.public_key(), &algorithms) == Verdict::Good
         };
         // An anchor that was renewed under its old key stands here twice; one that passes is enough.
         let judged = first_good(self.anchors().filter(signed_by).map(|anchor| {
@@ -234,7 +239,7 @@ impl ClientTrust {
         };
         let found = entity
             .verify_for_usage(
-                self.algorithms.all,
+                &self.remembered(),
                 &self.webpki_anchors,
                 &candidates,
                 unix_time(moment),
@@ -249,6 +254,10 @@ impl ClientTrust {
             (Err(error), _) => Err(Refusal::of_webpki(&error, leaf)),
             (Ok(()), None) => Err(Refusal::untrusted(format!("the path above {} was not judged", shown(leaf)))),
         }
+    }
+
+    fn remembered(&self) -> Vec<&dyn SignatureVerificationAlgorithm> {
+        self.remembered.iter().map(|algorithm| -> &dyn SignatureVerificationAlgorithm { algorithm }).collect()
     }
 
     /// Judges a path that webpki has found good.
@@ -293,7 +302,7 @@ fn self_signed(certificate: &Certificate, algorithms: &WebPkiSupportedAlgorithms
     if !certificate.self_issued() {
         return false;
     }
-    match signature::verify(certificate.signed(), certificate.public_key(), algorithms) {
+    match signature::verify(certificate.signed(), certificate.public_key(), algorithms.all) {
         Verdict::Good | Verdict::Unsupported => true,
         Verdict::Bad => signature::unusable(certificate.key(), algorithms).is_some(),
     }

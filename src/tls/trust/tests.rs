@@ -82,6 +82,21 @@ fn a_rogue_ca_of_the_same_name_is_untrusted() {
 }
 
 #[test]
+fn what_was_good_once_is_judged_again() {
+    let (root, sub, certificate) = two_tiers();
+    let trust = trust_in(&[&root.root()], None);
+    let leaf = Draft::leaf("alice").sign(&key(), &sub);
+    let read = Certificate::parse(&leaf).unwrap();
+    for _ in 0..2 {
+        assert_eq!(verdict(&trust, &leaf, &[&certificate]), Ok(3));
+        assert_eq!(verdict_at(&trust, &leaf, &[&certificate], read.not_after() + 1).map_err(|(code, _)| code), Err("cert_expired"));
+        assert_eq!(verdict(&trust, &leaf, &[]), Err(("cert_untrusted", Alert::UnknownCa)));
+    }
+    let forged = [&leaf[..leaf.len() - 1], &[leaf[leaf.len() - 1] ^ 1]].concat();
+    assert!(verdict(&trust, &forged, &[&certificate]).is_err());
+}
+
+#[test]
 fn a_certificate_is_good_from_its_first_second_and_over_at_its_last() {
     let ca = Maker::new("ca");
     let trust = trust_in(&[&ca.root()], None);
