@@ -58,7 +58,7 @@ impl<S: Transport> PendingCancel<S> {
         let parting = async {
             match way {
                 Way::Clear(stream) => part(stream, b"").await,
-                Way::Encrypted(stream, _) => part_encrypted(*stream, b"").await,
+                Way::Encrypted(stream, _) => part_encrypted(stream, b"").await,
             }
         };
         arrival.until_shed(parting).await;

@@ -3,9 +3,13 @@
 //! A socket that is closed with unread bytes answers with RST, and an RST makes the peer forget what it has received: so the last
 //! message is flushed, our side is closed, and what still comes is read and dropped, for a bounded time and a bounded amount.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::Transport;
@@ -15,8 +19,9 @@ use super::startup::Encrypted;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long what still comes is read and dropped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much of it.
-const DRAIN_LIMIT: u64 = 256 * 1024;
+/// How much of it, and how much at once.
+const DRAIN_LIMIT: usize = 256 * 1024;
+const DRAIN_SIZE: usize = 8 * 1024;
 
 /// Sends the last words in the clear, if there are any, and FIN.
 pub(super) async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_words: &[u8]) {
@@ -25,13 +30,13 @@ pub(super) async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_
 }
 
 /// Sends the last words inside TLS, if there are any, then close_notify and FIN.
-pub(super) async fn part_encrypted<S: Transport>(mut stream: Encrypted<S>, last_words: &[u8]) {
-    let _ = timeout(FLUSH_TIMEOUT, say(&mut stream, last_words)).await;
+pub(super) async fn part_encrypted<S: Transport>(mut stream: Box<Encrypted<S>>, last_words: &[u8]) {
+    let _ = timeout(FLUSH_TIMEOUT, say(&mut *stream, last_words)).await;
     drain(stream.get_mut().0).await;
 }
 
 /// Sends FIN without close_notify: the peer can tell that something is missing.
-pub(super) async fn part_mute<S: Transport>(mut stream: Encrypted<S>) {
+pub(super) async fn part_mute<S: Transport>(mut stream: Box<Encrypted<S>>) {
     part(stream.get_mut().0, b"").await;
 }
 
@@ -42,6 +47,18 @@ async fn say<S: AsyncWrite + Unpin>(stream: &mut S, last_words: &[u8]) {
 }
 
 async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
-    let dropped = async { tokio::io::copy(&mut stream.take(DRAIN_LIMIT), &mut tokio::io::sink()).await };
+    let mut left = DRAIN_LIMIT;
+    let dropped = poll_fn(|cx| {
+        // Memory by poll, not by connection: when a service stops, thousands leave at once.
+        let mut buffer = [MaybeUninit::uninit(); DRAIN_SIZE];
+        while left > 0 {
+            let mut read = ReadBuf::uninit(&mut buffer);
+            if ready!(Pin::new(&mut *stream).poll_read(cx, &mut read)).is_err() || read.filled().is_empty() {
+                break;
+            }
+            left = left.saturating_sub(read.filled().len());
+        }
+        Poll::Ready(())
+    });
     let _ = timeout(DRAIN_TIMEOUT, dropped).await;
 }

@@ -26,6 +26,9 @@ use crate::policy::{Bounds, Method, Replication, Request};
 use crate::snapshot::Terms;
 use crate::types::RoleName;
 
+/// What the backend says before ReadyForQuery, mostly: parameters and its key, all at once.
+const GREETING_LENGTH: usize = 2048;
+
 /// A connection whose StartupMessage is with the backend.
 pub(super) struct Connecting<S> {
     stream: Encrypted<S>,
@@ -131,6 +134,8 @@ impl<S: Transport> Connecting<S> {
 
     /// Waits for more of the backend's words, for as long as the client is there, and until AuthenticationOk no longer than the deadline.
     pub(super) async fn receive(&mut self, inbound: &mut Vec<u8>, authenticated: bool) -> Result<(), SessionError> {
+        // Without it read_buf would take 64 bytes at a time.
+        inbound.reserve(GREETING_LENGTH);
         let read = self.backend.read_buf(inbound);
         let gone = poll_fn(|cx| self.stream.get_ref().0.inner().poll_gone(cx));
         let read = tokio::select! {

@@ -11,7 +11,7 @@ use super::closing::{part_encrypted, part_mute};
 use super::login::Connected;
 use super::panics::poll_guarded;
 use super::registry::Registration;
-use super::relay::{Finish, Parting, Relay};
+use super::relay::{Finish, Parting, Relay, Traffic};
 use super::startup::Encrypted;
 use crate::backend::{BackendStream, forward_cancel};
 use crate::error::EndReason;
@@ -53,7 +53,10 @@ impl<S: Transport> Future for Session<S> {
         let lost = Finish { reason: EndReason::Internal, parting: Parting::Mute, cancel: true };
         let finish = ready!(poll_guarded(pipe, cx)).unwrap_or(lost);
         if let (Some(pipe), Some(tail)) = (self.pipe.take(), self.tail.take()) {
-            tokio::spawn(tail.close(pipe, finish));
+            let traffic = pipe.traffic();
+            let (client, backend) = pipe.into_streams();
+            // A pointer: the futures that say goodbye would hold the stream several times over.
+            tokio::spawn(tail.close(Box::new(client), backend, traffic, finish));
         }
         Poll::Ready(())
     }
@@ -61,10 +64,8 @@ impl<S: Transport> Future for Session<S> {
 
 impl Tail {
     /// Records the end, then leaves both sides: the client with its last message, the backend with nothing to do for nobody.
-    async fn close<S: Transport>(self: Box<Self>, pipe: Pipe<S>, finish: Finish) {
+    async fn close<S: Transport>(self: Box<Self>, client: Box<Encrypted<S>>, backend: BackendStream, traffic: Traffic, finish: Finish) {
         let Self { door, registration, permit } = *self;
-        let traffic = pipe.traffic();
-        let (client, backend) = pipe.into_streams();
         let session = registration.session();
         // It may have ended for another reason before it could follow the order.
         let withdrawal = session.withdrawal().filter(|withdrawal| withdrawal.reason() == finish.reason);
@@ -97,7 +98,7 @@ impl Tail {
                 && let Some(request) = session.cancel()
             {
                 // A failure leaves the backend at its work until it writes: nothing more can be done about it from here.
-                let _ = forward_cancel(session.backend(), request).await;
+                let _ = Box::pin(forward_cancel(session.backend(), request)).await;
             }
             drop(backend);
         };

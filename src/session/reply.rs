@@ -56,7 +56,7 @@ impl<S: Transport> Rejected<S> {
             match reply {
                 Reply::Clear(stream) => part(stream, &last_words).await,
                 Reply::AlertSent(stream) => part(stream, b"").await,
-                Reply::Encrypted(stream) => part_encrypted(*stream, &last_words).await,
+                Reply::Encrypted(stream) => part_encrypted(stream, &last_words).await,
                 Reply::Gone => {}
             }
         };
