@@ -17,7 +17,7 @@ test: setup
 FUZZ_SECONDS ?= 300
 fuzz:
 	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-	for target in startup proxy frontend_scanner backend_scanner backend_login certificate config; do \
+	for target in startup proxy frontend_scanner backend_scanner backend_login certificate config rule_files regular_expression; do \
 	  case $$target in config) seeds="tests/config/valid tests/config/invalid config" ;; *) seeds=tests/vectors ;; esac; \
 	  mkdir -p tests/fuzz/corpus/$$target; \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target tests/fuzz/corpus/$$target $$seeds \
