@@ -78,7 +78,7 @@ fn systemd_is_told_that_it_serves_that_it_lives_and_that_it_leaves() {
     postgres.sql("create role alice login");
     let pki = Pki::new();
     let config = Config::new(&pki, postgres.dir.path(), postgres.port);
-    let port = config.yaml().lines().find_map(|line| line.strip_prefix("listen: 127.0.0.1:")?.parse::<u16>().ok()).unwrap();
+    let port = config.address().port();
     let socket = config.dir().join("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();
     systemd.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
