@@ -37,7 +37,7 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
-    use crate::backend::{BackendTarget, Introduction};
+    use crate::backend::BackendTarget;
 
     /// What a backend that sends `answer` and then closes, if it accepts at all, is said to be.
     async fn seen(answer: Option<&'static [u8]>) -> Result<(), BackendFailure> {
@@ -47,12 +47,7 @@ mod tests {
         let settings = BackendSettings {
             target: BackendTarget::Unix(socket),
             host: dir.path().to_str().unwrap().to_owned(),
-            port: 5432,
-            passfile: None,
-            connect_timeout: Duration::from_secs(5),
-            require_peer: None,
-            identity: Introduction::None,
-            lookup: None,
+            ..BackendSettings::nowhere()
         };
         let Some(answer) = answer else {
             drop(listener);

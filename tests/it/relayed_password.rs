@@ -1,10 +1,10 @@
 //! `scram-sha-256` with `clientcert: verify-full`: the certificate counts and the password too. The backend asks, the client answers,
 //! and a backend that does not ask lets nobody in.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::thread;
 
 use crate::harness::clients::{Clients, failed, psycopg, succeeded};
@@ -13,7 +13,7 @@ use crate::harness::pki::{CredentialFiles, Pki};
 use crate::harness::postgres::{Installation, Postgres};
 use crate::harness::wait_until;
 use crate::harness::wire::{PATIENCE, Refusal, TlsOptions, Wire, message, startup};
-use crate::scram::{admit, authentication, challenge, read_body, read_message};
+use crate::scram::{admit, authentication, challenge, impostor, read_body, read_message};
 
 /// Rules that ask alice for a password beside her certificate.
 const BOTH: &str = "hba:
@@ -46,18 +46,7 @@ impl Stage {
 
     /// In front of a listener that hands each connection, its StartupMessage read, to `act`.
     fn impostor(act: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (tell, heard) = channel();
-        thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                read_body(&mut stream);
-                act(&mut stream);
-                let mut rest = Vec::new();
-                drop(stream.read_to_end(&mut rest));
-                drop(tell.send(rest));
-            }
-        });
+        let (port, heard) = impostor(act);
         Self { heard: Some(heard), ..Self::at("127.0.0.1", port) }
     }
 

@@ -69,18 +69,7 @@ impl Stage {
 
     /// In front of a listener on loopback that hands each connection, its StartupMessage read, to `act`.
     fn impostor(passfile: &str, act: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (tell, heard) = channel();
-        thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                read_body(&mut stream);
-                act(&mut stream);
-                let mut rest = Vec::new();
-                drop(stream.read_to_end(&mut rest));
-                drop(tell.send(rest));
-            }
-        });
+        let (port, heard) = impostor(act);
         Self { heard: Some(heard), ..Self::at("127.0.0.1", port, passfile) }
     }
 
@@ -329,6 +318,23 @@ pub fn challenge(stream: &mut TcpStream, iterations: u32) {
 pub fn read_message(stream: &mut TcpStream) -> Vec<u8> {
     stream.read_exact(&mut [0]).unwrap();
     read_body(stream)
+}
+
+/// A listener on loopback that hands each connection, its StartupMessage read, to `act`; and what it heard after that.
+pub fn impostor(act: impl Fn(&mut TcpStream) + Send + 'static) -> (u16, Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, heard) = channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            read_body(&mut stream);
+            act(&mut stream);
+            let mut rest = Vec::new();
+            drop(stream.read_to_end(&mut rest));
+            drop(tell.send(rest));
+        }
+    });
+    (port, heard)
 }
 
 pub fn read_body(stream: &mut TcpStream) -> Vec<u8> {

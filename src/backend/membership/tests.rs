@@ -5,7 +5,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::backend::{BackendTarget, Introduction};
+use crate::backend::BackendTarget;
 
 const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
 const DONE: &[u8] = b"C\0\0\0\x05\0Z\0\0\0\x05I";
@@ -31,12 +31,8 @@ impl Stage {
         let backend = BackendSettings {
             target: BackendTarget::Unix(socket),
             host: dir.path().to_str().unwrap().to_owned(),
-            port: 5432,
-            passfile: None,
-            connect_timeout: Duration::from_secs(5),
-            require_peer: None,
-            identity: Introduction::None,
             lookup: Some(LookupSettings { role: role("postern"), ttl }),
+            ..BackendSettings::nowhere()
         };
         Self { lookup: MembershipLookup::new(Arc::new(backend), None).unwrap(), connections, gate, _dir: dir }
     }

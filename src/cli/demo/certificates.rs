@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::DemoError;
 use crate::cli::conninfo::{first_certificate, host_of};
-use crate::cli::pki::unix_now;
 use crate::identity::Certificate;
-use crate::os::{effective_uid, open_folder};
+use crate::os::{effective_uid, open_folder, unix_now};
 use crate::pki::{ClientName, Folder, Founding, HostName, Order, Purpose, init, issue_client, issue_server, show};
 use crate::tls;
 

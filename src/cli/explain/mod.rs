@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::load::load;
-use super::pki::unix_now;
 use super::{ConfigFile, Exit};
 use case::{Case, Court};
+
+use crate::os;
 
 /// What is asked.
 #[derive(Debug, Args)]
@@ -55,7 +56,7 @@ pub(super) fn run(arguments: Arguments) -> Exit {
             return Exit::Config;
         }
     };
-    let court = match Court::new(snapshot, &arguments.member_of, unix_now()) {
+    let court = match Court::new(snapshot, &arguments.member_of, os::unix_now()) {
         Ok(court) => court,
         Err(fault) => return failed(&fault),
     };

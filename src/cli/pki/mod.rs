@@ -3,12 +3,12 @@
 mod words;
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{ArgGroup, Args, Subcommand, value_parser};
 
 use super::Exit;
 use crate::identity::Certificate;
+use crate::os;
 use crate::pki::{
     AuthorityName, CA_DAYS, CLIENT_DAYS, CRL_DAYS, ClientName, Folder, Founding, HostName, KeyKind, Order, OtherName, PkiError,
     ROOT_CRL_DAYS, Reason, Revokee, SERVER_DAYS, SerialDigits, init, issue_client, issue_server, list, revoke, show, write_crls,
@@ -144,7 +144,7 @@ pub(super) struct List {
 }
 
 pub(super) fn run(command: Command) -> Exit {
-    let now = unix_now();
+    let now = os::unix_now();
     let done = match command {
         Command::Init(arguments) => arguments.run(now),
         Command::Server(arguments) => arguments.run(now),
@@ -258,12 +258,6 @@ impl show::Verifier for Logins {
     fn unusable_key(&self, certificate: &Certificate) -> Option<String> {
         tls::unusable_key(certificate)
     }
-}
-
-/// The time, in seconds since 1970.
-pub(super) fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    i64::try_from(since).unwrap_or(i64::MAX)
 }
 
 /// A hundred years.
