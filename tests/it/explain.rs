@@ -141,3 +141,66 @@ fn what_cannot_be_explained_says_why() {
     let output = town.explain(&town.pki.named("alice"), &["--user", "alice"]);
     assert_eq!(output.status.code(), Some(78));
 }
+
+const GROUP_RULES: &str = "hba:
+  - { database: app, user: bob, address: all, method: cert }
+  - { database: [postgres, app], user: +staff, address: all, method: cert }
+  - { database: samerole, user: all, address: all, method: cert }";
+
+/// A town before a PostgreSQL in which alice is in dev and dev in staff, and bob in nothing.
+fn town_with_groups(installation: &Installation) -> (Town, Postgres) {
+    let postgres = Postgres::isolated(installation);
+    postgres.sql(
+        "create role lookup login; create role staff; create role dev in role staff; create role alice login in role dev;
+         create role bob login; create database dev",
+    );
+    let pki = Pki::new();
+    let config =
+        Config::new(&pki, postgres.dir.path(), postgres.port).backend_key("lookup_role: lookup, connect_timeout: 2s").with(GROUP_RULES);
+    let path = config.write();
+    (Town { files: private_dir(), pki, config, path }, postgres)
+}
+
+#[test]
+fn memberships_are_asked_of_the_backend_where_a_rule_depends_on_them() {
+    for installation in Installation::both() {
+        let (town, _postgres) = town_with_groups(&installation);
+        let decided = |name: &str, database: &str| {
+            let (code, json) = town.json(&town.pki.named(name), &["--user", name, "--database", database]);
+            assert_eq!(code, Some(i32::from(json["outcome"]["admitted"] != true)), "{json}");
+            let rule = json["outcome"]["rule"].as_str().map(str::to_owned);
+            (rule, json["memberships"]["roles"].clone())
+        };
+        let roles = |names: &[&str]| Value::from(names.to_vec());
+        assert_eq!(decided("alice", "postgres"), (Some("hba[1]".into()), roles(&["alice", "dev", "staff"])));
+        assert_eq!(decided("alice", "dev"), (Some("hba[2]".into()), roles(&["alice", "dev", "staff"])));
+        assert_eq!(decided("bob", "postgres"), (None, roles(&["bob"])));
+        assert_eq!(decided("nobody-such", "postgres"), (None, roles(&[])));
+        assert_eq!(decided("bob", "app"), (Some("hba[0]".into()), Value::Null), "nothing depends on memberships");
+        let text = succeeded(town.explain(&town.pki.named("alice"), &["--user", "alice", "--database", "postgres"]));
+        assert!(text.contains("memberships  alice, dev, staff, by backend.lookup_role"), "{text}");
+    }
+}
+
+#[test]
+fn memberships_that_cannot_be_known_are_said_to_be() {
+    let (town, mut postgres) = town_with_groups(&Installation::debian());
+    postgres.stop();
+    let (code, json) = town.json(&town.pki.named("alice"), &["--user", "alice", "--database", "postgres"]);
+    let outcome = &json["outcome"];
+    assert_eq!((code, outcome["reason"].as_str(), outcome["sqlstate"].as_str()), (Some(1), Some("backend_unreachable"), Some("57P03")));
+    assert!(json["memberships"]["fault"].as_str().unwrap().contains("cannot be reached"), "{json}");
+    let text = town.explain(&town.pki.named("alice"), &["--user", "alice", "--database", "postgres"]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    for line in ["memberships   not known: as backend.lookup_role, ", "hba[1]: whether the user matches is not known"] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let named = ["--user", "alice", "--database", "postgres", "--member-of", "staff"];
+    let (code, json) = town.json(&town.pki.named("alice"), &named);
+    assert_eq!((code, json["memberships"]["source"].as_str()), (Some(0), Some("--member-of")));
+
+    let all = postern(&["explain", "-c", town.path.to_str().unwrap(), "--all", town.files.path().to_str().unwrap()]);
+    let text = String::from_utf8(all.stdout).unwrap();
+    assert_eq!(all.status.code(), Some(1), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("not known: rule hba[1] depends on role memberships")), "{text}");
+}

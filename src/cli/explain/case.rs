@@ -1,16 +1,16 @@
 //! One login that did not take place: what it is judged by, and what was found.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Serialize;
+
+use super::groups::{Groups, GroupsFacts};
 
 use crate::error::SessionError;
 use crate::identity::{Certificate, ClientIdentity, ClientName};
 use crate::os;
-use crate::policy::{Column, Decision, Interfaces, LineMatch, Memberships, Policy, Replication, Request, RuleMatch, Surroundings, Trace};
+use crate::policy::{Column, Decision, Interfaces, LineMatch, Policy, Replication, Request, RuleMatch, Surroundings, Unknown};
 use crate::snapshot::Snapshot;
 use crate::tls::{self, Refusal};
 use crate::types::{DatabaseName, PeerAddress, RoleName, utc};
@@ -19,8 +19,7 @@ use crate::types::{DatabaseName, PeerAddress, RoleName, utc};
 pub(super) struct Court {
     snapshot: Snapshot,
     interfaces: Interfaces,
-    /// Those that the caller named; none asks nobody.
-    member_of: Option<Memberships>,
+    groups: Groups,
     now: i64,
 }
 
@@ -43,6 +42,8 @@ pub(super) struct Explanation {
     /// The names that a rule could compare; a kind that the certificate has no usable name of says why.
     pub(super) names: Vec<NameFacts>,
     pub(super) request: RequestFacts,
+    /// Of which roles the requested one is a member; none where the decision does not depend on it.
+    pub(super) memberships: Option<GroupsFacts>,
     /// Each rule that was looked at, up to the one that decided.
     pub(super) rules: Vec<RuleFacts>,
     /// Each line of that rule's map that was looked at.
@@ -122,14 +123,12 @@ impl Court {
     /// # Errors
     /// A name in `member_of` that no role can have.
     pub(super) fn new(snapshot: Snapshot, member_of: &[String], now: i64) -> Result<Self, String> {
-        let role = |name: &String| RoleName::exact(name.as_bytes()).ok_or_else(|| format!("--member-of: {name:?} is no role's name"));
-        let roles = member_of.iter().map(role).collect::<Result<HashSet<_>, _>>()?;
+        let groups = Groups::new(snapshot.terms(), member_of)?;
         let interfaces = match os::interfaces() {
             Ok(interfaces) => Interfaces::Known(interfaces),
             Err(error) => Interfaces::Unknown(error.to_string().into()),
         };
-        let member_of = (!roles.is_empty()).then(|| Memberships::Known(Arc::new(roles)));
-        Ok(Self { snapshot, interfaces, member_of, now })
+        Ok(Self { snapshot, interfaces, groups, now })
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -183,6 +182,7 @@ impl Court {
                 address: case.address,
                 replication: case.replication,
             },
+            memberships: None,
             rules: Vec::new(),
             map_lines: Vec::new(),
             outcome: Outcome::default(),
@@ -198,7 +198,9 @@ impl Court {
                 if identity.contains_nul() {
                     explanation.outcome = refused(&SessionError::SubjectHasNul(identity.subject().to_owned()), None);
                 } else {
-                    let (decision, trace) = self.decide(identity, &request);
+                    let (surroundings, asked) = self.surroundings(identity, &request);
+                    let (decision, trace) = self.policy().trace(Some(identity.clone()), &request, &surroundings);
+                    explanation.memberships = asked;
                     explanation.rules = trace.rules.iter().map(rule_facts).collect();
                     explanation.map_lines = trace.map_lines.iter().map(line_facts).collect();
                     explanation.outcome = outcome(decision, request);
@@ -208,11 +210,16 @@ impl Court {
         Ok(explanation)
     }
 
-    fn decide(&self, identity: &ClientIdentity, request: &Request) -> (Decision, Trace) {
-        let unknown = || Memberships::Unknown("they were not asked for; name the groups with --member-of".into());
-        let memberships = self.member_of.clone().unwrap_or_else(unknown);
-        let surroundings = Surroundings { memberships, interfaces: self.interfaces.clone() };
-        self.policy().trace(Some(identity.clone()), request, &surroundings)
+    /// What is known around a request; memberships are asked for where the decision depends on them, as at a login.
+    fn surroundings(&self, identity: &ClientIdentity, request: &Request) -> (Surroundings, Option<GroupsFacts>) {
+        let Surroundings { memberships, .. } = Surroundings::unasked();
+        let mut surroundings = Surroundings { memberships, interfaces: self.interfaces.clone() };
+        if self.policy().needs(Some(identity), request, &surroundings) != Some(Unknown::Memberships) {
+            return (surroundings, None);
+        }
+        let (memberships, facts) = self.groups.of(&request.user);
+        surroundings.memberships = memberships;
+        (surroundings, Some(facts))
     }
 }
 

@@ -1,8 +1,10 @@
 //! `postern explain`: would this certificate be let in as this role, by which rule, and what would its client read?
 //!
-//! The same code answers that decides at a login: the chain check of a handshake, and the policy with a witness.
+//! The same code answers that decides at a login: the chain check of a handshake, the policy with a witness, and where a decision
+//! depends on memberships, the question to the backend.
 
 mod case;
+mod groups;
 mod overview;
 mod render;
 
@@ -37,7 +39,7 @@ pub(super) struct Arguments {
     /// Ask for physical replication
     #[arg(long)]
     replication: bool,
-    /// A role that the requested one is a member of, in place of what the backend says; may be repeated
+    /// A role that the requested one is a member of, in place of asking PostgreSQL as backend.lookup_role; may be repeated
     #[arg(long, value_name = "ROLE")]
     member_of: Vec<String>,
     /// Every certificate of a folder, as every role and in every database that it, the rules or the maps name
@@ -84,7 +86,7 @@ fn overview(court: &Court, folder: &Path, arguments: &Arguments) -> Exit {
     match overview::of(court, folder, arguments.address) {
         Ok(rows) => {
             print!("{}", if arguments.json { json(&rows) } else { overview::text(&rows) });
-            Exit::Done
+            if overview::undecided(&rows).is_empty() { Exit::Done } else { Exit::Failed }
         }
         Err(fault) => failed(&fault),
     }

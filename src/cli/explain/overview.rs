@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::table::{Align, table};
 use super::case::{Case, CertificateFacts, Court};
+use crate::error::Reason;
 use crate::identity::{ClientIdentity, ClientName};
 use crate::policy::{DatabasePattern, PgUser, UserPattern};
 use crate::tls::Refusal;
@@ -30,6 +31,8 @@ pub(super) struct Row {
     rule: Option<String>,
     map: Option<String>,
     reason: Option<&'static str>,
+    /// What the operator reads of a refusal.
+    detail: Option<String>,
 }
 
 /// # Errors
@@ -69,10 +72,14 @@ fn rows_of(
         rule: None,
         map: None,
         reason: None,
+        detail: None,
     };
     let identity = match verdict {
         Ok(identity) => identity,
-        Err(refusal) => return Ok(vec![Row { reason: Some(refusal.cause.reason().code()), ..row(None, None) }]),
+        Err(refusal) => {
+            let (reason, detail) = (Some(refusal.cause.reason().code()), Some(refusal.cause.to_string()));
+            return Ok(vec![Row { reason, detail, ..row(None, None) }]);
+        }
     };
     let mut rows = Vec::new();
     for role in roles(court, identity) {
@@ -85,6 +92,7 @@ fn rows_of(
                 rule: outcome.rule,
                 map: outcome.map,
                 reason: outcome.reason,
+                detail: outcome.detail,
                 ..row(Some(outcome.role.unwrap_or_else(|| role.clone())), Some(shown))
             });
         }
@@ -118,7 +126,13 @@ fn databases(court: &Court) -> BTreeSet<(String, bool)> {
     named.chain([(ANY_DATABASE.to_owned(), false)]).collect()
 }
 
-/// Those who come in, and below them the certificates that nobody comes in with.
+/// What could not be decided, because nobody could be asked about memberships.
+pub(super) fn undecided(rows: &[Row]) -> BTreeSet<&str> {
+    let open = rows.iter().filter(|row| row.reason == Some(Reason::BackendUnreachable.code()));
+    open.filter_map(|row| row.detail.as_deref()).collect()
+}
+
+/// Those who come in, below them the certificates that nobody comes in with, and what is not known.
 pub(super) fn text(rows: &[Row]) -> String {
     let cells = |row: &Row| {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
@@ -135,5 +149,6 @@ pub(super) fn text(rows: &[Row]) -> String {
             shown.push_str(&format!("nowhere: {} ({}): {}\n", row.subject, row.file, reasons.join(", ")));
         }
     }
+    undecided(rows).into_iter().for_each(|why| shown.push_str(&format!("not known: {why}\n")));
     shown
 }

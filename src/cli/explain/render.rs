@@ -2,10 +2,11 @@
 
 use super::super::table::table;
 use super::case::{Explanation, LineFacts, Outcome, RuleFacts};
+use super::groups::GroupsFacts;
 
 /// The explanation as text, with a newline at its end.
 pub(super) fn text(explanation: &Explanation) -> String {
-    let Explanation { certificate, chain, names, request, rules, map_lines, outcome, .. } = explanation;
+    let Explanation { certificate, chain, names, request, memberships, rules, map_lines, outcome, .. } = explanation;
     let mut rows = Vec::new();
     let mut section = |title: &str, lines: Vec<String>| {
         let titles = std::iter::once(title).chain(std::iter::repeat(""));
@@ -29,11 +30,22 @@ pub(super) fn text(explanation: &Explanation) -> String {
     section("names", usable.collect());
     let what = request.database.as_ref().map_or_else(|| "physical replication".to_owned(), |database| format!("database {database}"));
     section("request", vec![format!("user {}, {what}, from {}", request.user, request.address)]);
+    section("memberships", memberships.iter().map(membership).collect());
     section("rules", rules.iter().map(rule).collect());
     section("map", map_lines.iter().map(map_line).collect());
     section("outcome", outcome_lines(outcome));
     section("client reads", client_lines(explanation));
     table(&[], rows) + "\n"
+}
+
+fn membership(facts: &GroupsFacts) -> String {
+    let GroupsFacts { source, roles, fault } = facts;
+    let by = source.map(|source| format!(", by {source}")).unwrap_or_default();
+    match (roles, fault) {
+        (Some(roles), _) if roles.is_empty() => format!("none: there is no such role{by}"),
+        (Some(roles), _) => format!("{}{by}", roles.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        (None, fault) => format!("not known: {}", fault.as_deref().unwrap_or_default()),
+    }
 }
 
 fn rule(facts: &RuleFacts) -> String {
