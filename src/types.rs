@@ -152,6 +152,46 @@ pub fn utc(unix: i64) -> Option<String> {
     Some(format!("{}T{:02}:{:02}:{:02}Z", t.date(), t.hour(), t.minute(), t.second()))
 }
 
+/// A span of seconds in its largest unit, `3 days`.
+pub fn span(seconds: i64) -> String {
+    let (count, unit) = match seconds {
+        DAY.. => (seconds / DAY, "day"),
+        HOUR.. => (seconds / HOUR, "hour"),
+        MINUTE.. => (seconds / MINUTE, "minute"),
+        _ => return "less than a minute".to_owned(),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What ceases to be valid one day, and keeps clients out when it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExpiryKind {
+    /// A certificate of the server's.
+    Server,
+    /// A CA of client certificates.
+    ClientCa,
+    /// A certificate revocation list.
+    Crl,
+}
+
+impl ExpiryKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Server, Self::ClientCa, Self::Crl];
+
+    /// The code in audit and metric label.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::ClientCa => "client_ca",
+            Self::Crl => "crl",
+        }
+    }
+}
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +207,12 @@ mod tests {
     fn a_name_shows_control_bytes_escaped() {
         let name = RoleName::truncated(b"a\nb\x1b\xff");
         assert_eq!(name.map(|name| name.to_string()).as_deref(), Some(r"a\nb\x1b\xff"));
+    }
+
+    #[test]
+    fn a_span_is_told_in_its_largest_unit() {
+        let spans = [3 * DAY + HOUR, DAY, 5 * HOUR + 1, 61, 59, -1].map(span);
+        assert_eq!(spans, ["3 days", "1 day", "5 hours", "1 minute", "less than a minute", "less than a minute"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The running daemon: what is bound and opened before the first thread exists, the loops, and their orderly end.
 
 mod drain;
+mod expiring;
 mod reload;
 mod signals;
 mod systemd;
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use drain::{Drain, told_again};
+use expiring::watch_expiry;
 use reload::{Next, Reloader};
 use signals::{Signal, Signals};
 
@@ -160,6 +162,7 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers,
         phase.send_replace(Phase::Serving);
         tokio::spawn(watch_timers(Arc::clone(&house.sessions), Arc::clone(&snapshots)));
         tokio::spawn(watch_for_lost_clients(Arc::clone(&house.sessions)));
+        tokio::spawn(watch_expiry(Arc::clone(&snapshots), observers.clone()));
         let reloader = Reloader {
             config,
             snapshots: Arc::clone(&snapshots),

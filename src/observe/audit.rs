@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::event::Event;
 use super::json::{Fields, Limits};
 use super::merge::{Kind, Merged};
-use super::reload::ReloadReport;
+use super::reload::{ExpiryReport, ReloadReport};
 use super::report::{
     AdminReport, AdminResult, AdminVerb, CancelReport, CertFacts, DecisionFacts, RefusalReport, SessionOpening, SessionReport,
     StartupFacts, TlsFacts, Trail,
@@ -39,6 +39,7 @@ pub(super) enum RecordEvent {
     Cancel,
     Admin,
     ConfigReload,
+    CertificateExpiring,
     Gap,
 }
 
@@ -72,6 +73,7 @@ impl Record {
             Event::CancelHandled(report) => (RecordEvent::Cancel, Kind::of_cancel(report)),
             Event::AdminHandled(report) => (RecordEvent::Admin, Kind::of_admin(report)),
             Event::Reloaded(_) => (RecordEvent::ConfigReload, None),
+            Event::Expiring(_) => (RecordEvent::CertificateExpiring, None),
             Event::Listening { .. }
             | Event::AdminListening { .. }
             | Event::BackendWentDown { .. }
@@ -125,7 +127,7 @@ impl Record {
 
 impl RecordEvent {
     /// Every one.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::DaemonStart,
         Self::SessionStart,
         Self::SessionEnd,
@@ -133,6 +135,7 @@ impl RecordEvent {
         Self::Cancel,
         Self::Admin,
         Self::ConfigReload,
+        Self::CertificateExpiring,
         Self::Gap,
     ];
 
@@ -146,6 +149,7 @@ impl RecordEvent {
             Self::Cancel => "cancel",
             Self::Admin => "admin",
             Self::ConfigReload => "config.reload",
+            Self::CertificateExpiring => "certificate.expiring",
             Self::Gap => "audit.gap",
         }
     }
@@ -184,6 +188,7 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         Event::CancelHandled(report) => cancelled(fields, report),
         Event::AdminHandled(report) => administered(fields, report),
         Event::Reloaded(report) => reloaded(fields, report),
+        Event::Expiring(report) => expiring(fields, report),
         Event::Listening { .. }
         | Event::AdminListening { .. }
         | Event::BackendWentDown { .. }
@@ -260,6 +265,16 @@ fn reloaded(fields: &mut Fields, report: &ReloadReport) {
     fields.list("faults", &report.faults);
     fields.list("notices", &report.notices);
     fields.number("ended", report.ended);
+}
+
+fn expiring(fields: &mut Fields, report: &ExpiryReport) {
+    fields.text("kind", report.kind.code());
+    fields.text("setting", &report.setting);
+    fields.name("subject", report.subject.as_bytes());
+    fields.maybe_text("serial", report.serial.as_deref());
+    fields.maybe_text("sha256", report.sha256.as_deref());
+    fields.second("not_after", report.not_after);
+    fields.number("left_seconds", report.left);
 }
 
 fn trail(fields: &mut Fields, trail: &Trail) {

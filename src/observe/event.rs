@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::reload::ReloadReport;
+use super::reload::{ExpiryReport, ReloadReport};
 use super::report::{AdminReport, CancelReport, RefusalReport, SessionOpening, SessionReport};
 
 /// One thing that happened.
@@ -62,6 +62,8 @@ pub enum Event<'a> {
     },
     /// The configuration and its files were read again.
     Reloaded(&'a ReloadReport),
+    /// A certificate or CRL of the files will soon expire, or has. Said once for each of its thresholds.
+    Expiring(&'a ExpiryReport),
     /// HUP came when the daemon was told to stop already.
     ReloadIgnored,
     /// The daemon was told to let its sessions leave and then to stop.

@@ -17,11 +17,12 @@ use super::event::Event;
 use super::lines::LineWriter;
 use super::merge::{Kind, Limiter};
 use super::phrase::{Asked, Authorized, Host, Named, SessionTime, Told};
-use super::reload::{ReloadReport, ReloadResult};
+use super::reload::{ExpiryReport, ReloadReport, ReloadResult};
 use super::report::{AdminReport, AdminResult, AdminVerb, CancelReport, CancelResult, RefusalReport, SessionOpening, SessionReport};
 use super::text::{Escaped, Quoted, Word};
 use super::{LogFormat, LogLevel, LogSettings};
 use crate::error::{Blame, EndReason};
+use crate::types::{ExpiryKind, span, utc};
 
 /// A log. Clones write to the same place.
 #[derive(Clone)]
@@ -94,6 +95,7 @@ impl Log {
                 timeout.as_secs_f32()
             ),
             Event::Reloaded(report) => reloaded(report),
+            Event::Expiring(report) => expiring(report),
             Event::DaemonStopping => tracing::info!("shutting down: no longer listening"),
             Event::ConnectionRefused(report) => self.refused(report),
             Event::SessionStarted(opening) => started(opening),
@@ -199,6 +201,21 @@ fn reloaded(report: &ReloadReport) {
     if !report.needs_restart.is_empty() {
         let keys = list(&report.needs_restart);
         tracing::warn!("these have changed and take a restart: {}", Escaped(keys.as_bytes()));
+    }
+}
+
+fn expiring(report: &ExpiryReport) {
+    let what = match report.kind {
+        ExpiryKind::Server => "the server certificate",
+        ExpiryKind::ClientCa => "the client CA",
+        ExpiryKind::Crl => "the CRL of",
+    };
+    let (subject, setting) = (Quoted(report.subject.as_bytes()), &report.setting);
+    let at = utc(report.not_after).unwrap_or_default();
+    if report.left > 0 {
+        tracing::warn!("{setting}: {what} {subject} expires in {}, at {at}; put a new one in its place", span(report.left));
+    } else {
+        tracing::error!("{setting}: {what} {subject} has expired, at {at}; put a new one in its place");
     }
 }
 

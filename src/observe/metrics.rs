@@ -22,6 +22,7 @@ use super::event::Event;
 use super::reload::ReloadResult;
 use super::report::{CancelResult, SessionOpening};
 use crate::error::{EndReason, Reason};
+use crate::types::ExpiryKind;
 
 /// What is true at the moment of a scrape, and no event says.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +151,7 @@ impl Metrics {
             | Event::Listening { .. }
             | Event::AdminListening { .. }
             | Event::DaemonStopping
+            | Event::Expiring(_)
             | Event::ReloadIgnored
             | Event::DrainStarted { .. }
             | Event::BackendWentDown { .. }
@@ -214,8 +216,8 @@ impl Moment {
         registry.register("postern_backend_up", "1 if the backend answered when last looked at", gauge(self.backend_up.into()));
         let bytes = Values::counters([(Direction::In, self.bytes_in), (Direction::Out, self.bytes_out)]);
         registry.register("postern_bytes", "Bytes of the protocol from and to clients", bytes);
-        let mut expiries = vec![(Kind::Server, self.server_expiry), (Kind::ClientCa, self.client_ca_expiry)];
-        expiries.extend(self.crl_expiry.map(|expiry| (Kind::Crl, expiry)));
+        let mut expiries = vec![(ExpiryKind::Server, self.server_expiry), (ExpiryKind::ClientCa, self.client_ca_expiry)];
+        expiries.extend(self.crl_expiry.map(|expiry| (ExpiryKind::Crl, expiry)));
         let expiries = Values::gauges(expiries);
         registry.register("postern_certificate_expiry_timestamp_seconds", "When the first file of a kind ceases to be valid", expiries);
         self.process.register(started, &mut registry);
@@ -265,14 +267,6 @@ enum Direction {
     Out,
 }
 
-/// Which file expires.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Server,
-    ClientCa,
-    Crl,
-}
-
 /// An enum with `ALL` and `code` as a label.
 macro_rules! label {
     ($($type:ty: $name:literal;)+) => {$(
@@ -298,7 +292,7 @@ label! {
     ReloadResult: "result";
     RecordEvent: "event";
     Direction: "direction";
-    Kind: "kind";
+    ExpiryKind: "kind";
 }
 
 impl Direction {
@@ -308,18 +302,6 @@ impl Direction {
         match self {
             Self::In => "in",
             Self::Out => "out",
-        }
-    }
-}
-
-impl Kind {
-    const ALL: [Self; 3] = [Self::Server, Self::ClientCa, Self::Crl];
-
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::ClientCa => "client_ca",
-            Self::Crl => "crl",
         }
     }
 }

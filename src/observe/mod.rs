@@ -35,7 +35,7 @@ use ulid::Ulid;
 
 pub use event::Event;
 pub use metrics::{Moment, ProcessUsage, Totals};
-pub use reload::{ReloadReport, ReloadResult, ReloadTrigger};
+pub use reload::{ExpiryReport, ReloadReport, ReloadResult, ReloadTrigger};
 pub use report::{
     AdminReport, AdminResult, AdminVerb, CancelReport, CancelResult, CertFacts, DecisionFacts, RefusalReport, SessionOpening,
     SessionReport, StartupFacts, TlsFacts, Trail,

@@ -1,5 +1,7 @@
 //! A reload and what became of it, and a certificate or CRL that is about to expire.
 
+use crate::types::ExpiryKind;
+
 /// A reload of the configuration and its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReloadReport {
@@ -17,6 +19,25 @@ pub struct ReloadReport {
     pub notices: Vec<String>,
     /// How many live sessions were told to end.
     pub ended: u64,
+}
+
+/// A certificate or CRL of the files that has not much left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpiryReport {
+    /// What it is.
+    pub kind: ExpiryKind,
+    /// The setting that names its file.
+    pub setting: String,
+    /// A certificate's subject, or a CRL's issuer, in the form of RFC 2253.
+    pub subject: String,
+    /// A certificate's serial number in lower-case hex.
+    pub serial: Option<String>,
+    /// A certificate's SHA-256 in lower-case hex.
+    pub sha256: Option<String>,
+    /// The end of its validity, in seconds since 1970.
+    pub not_after: i64,
+    /// How many seconds it has left; none or fewer if it has expired.
+    pub left: i64,
 }
 
 /// Who asked for a reload.

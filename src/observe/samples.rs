@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::{EndReason, Reason};
-use crate::types::{PeerAddress, RoleName, SessionId};
+use crate::types::{ExpiryKind, PeerAddress, RoleName, SessionId};
 
 /// Alice's session, all of it known.
 pub(super) fn trail() -> Trail {
@@ -100,6 +100,18 @@ pub(super) fn reload(result: ReloadResult) -> ReloadReport {
         faults: vec!["/etc/postern/postern.yaml:3:5 tls.ssl_crl_file: \u{1b}[2J".to_owned()],
         notices: Vec::new(),
         ended: 2,
+    }
+}
+
+pub(super) fn expiring(left: i64) -> ExpiryReport {
+    ExpiryReport {
+        kind: ExpiryKind::ClientCa,
+        setting: "tls.ssl_ca_file".to_owned(),
+        subject: "CN=client-ca\u{1b}[2J".to_owned(),
+        serial: Some("03c063".to_owned()),
+        sha256: Some("9f".repeat(32)),
+        not_after: 1_798_761_600,
+        left,
     }
 }
 

@@ -45,6 +45,7 @@ pub use leave::ask_all_to_leave;
 pub use lost::watch_for_lost_clients;
 pub use registry::{Activity, LiveSession, SessionTotals, Sessions};
 pub use timers::watch_timers;
+pub use wall_clock::WallClock;
 
 use accepted::{Accepted, Negotiated};
 use arrival::Arrival;

@@ -3,12 +3,8 @@
 use std::time::Duration;
 
 use crate::identity::ClientIdentity;
-use crate::types::utc;
+use crate::types::{span, utc};
 use crate::wire::notice_response;
-
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 
 /// The NoticeResponse for a client whose certificate has less left than `within`, and than a third of its lifetime: one that lives for a
 /// day is not always about to expire.
@@ -24,27 +20,12 @@ pub(super) fn of_expiry(identity: &ClientIdentity, within: Duration, now: i64) -
     })
 }
 
-/// A span in its largest unit.
-fn span(seconds: i64) -> String {
-    let (count, unit) = match seconds {
-        DAY.. => (seconds / DAY, "day"),
-        HOUR.. => (seconds / HOUR, "hour"),
-        MINUTE.. => (seconds / MINUTE, "minute"),
-        _ => return "less than a minute".to_owned(),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::testing::identity;
 
-    #[test]
-    fn a_span_is_told_in_its_largest_unit() {
-        let spans = [3 * DAY + HOUR, DAY, 5 * HOUR + 1, 61, 59, -1].map(span);
-        assert_eq!(spans, ["3 days", "1 day", "5 hours", "1 minute", "less than a minute", "less than a minute"]);
-    }
+    const DAY: i64 = 86_400;
 
     #[test]
     fn a_client_is_told_in_time_and_not_all_the_time() {

@@ -14,7 +14,7 @@ const CONFIRMED: Duration = Duration::from_secs(3);
 
 /// The wall clock, looked at about once a second.
 #[derive(Debug, Default)]
-pub(super) struct WallClock {
+pub struct WallClock {
     /// What was believed last, in seconds since 1970, and when.
     believed: Option<(i64, Instant)>,
     /// Since when it has been further ahead than that.
@@ -23,7 +23,7 @@ pub(super) struct WallClock {
 
 impl WallClock {
     /// What to believe, in seconds since 1970, when the clock says `wall` at `now`.
-    pub(super) fn believe(&mut self, wall: i64, now: Instant) -> i64 {
+    pub fn believe(&mut self, wall: i64, now: Instant) -> i64 {
         let Some((before, then)) = self.believed else { return self.set(wall, now) };
         let passed = i64::try_from(now.saturating_duration_since(then).as_secs()).unwrap_or(i64::MAX);
         let expected = before.saturating_add(passed);

@@ -5,6 +5,7 @@
 
 mod crls;
 mod examine;
+mod expiry;
 mod failure;
 mod material;
 mod path;
@@ -33,6 +34,7 @@ use crate::os::unix_now;
 
 use crls::{Crls, ReadCrls};
 pub use examine::{faults_at_login, is_signed_by, unusable_key};
+pub use expiry::{Expiries, Lifespan};
 pub use material::MaterialFault;
 use material::Source;
 pub use refusal::{Alert, Refusal};
@@ -88,18 +90,7 @@ struct Inner {
     crls: Option<Crls>,
     hints: Arc<[DistinguishedName]>,
     warnings: Vec<String>,
-    expiries: Expiries,
-}
-
-/// When the loaded files cease to be valid, in seconds since 1970; of several, the first to do so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expiries {
-    /// The server's own certificate.
-    pub server: i64,
-    /// A trust anchor for clients.
-    pub client_ca: i64,
-    /// A CRL, if there are any that say.
-    pub crl: Option<i64>,
+    lifespans: Vec<Lifespan>,
 }
 
 /// A completed handshake.
@@ -174,12 +165,13 @@ impl Acceptor {
         let trust = trust.denying(denylist.unwrap_or_default());
 
         let side = ServerSide::new(&server, provider).map_err(|error| vec![chain.fault(format!("TLS 1.3 cannot be served: {error}"))])?;
+        let now = unix_now();
         Ok(Self(Arc::new(Inner {
             server: side,
             crls,
             hints: trust.hints().into(),
-            warnings: warnings::of(&server.leaf, &trust, unix_now()),
-            expiries: Expiries::of(server.leaf.not_after(), &trust),
+            warnings: warnings::of(&server.leaf, &trust, now),
+            lifespans: expiry::of(&server.leaf, &trust, now),
             leaf: server.leaf,
             trust: Arc::new(trust),
         })))
@@ -232,26 +224,20 @@ impl Acceptor {
         &self.0.warnings
     }
 
+    /// From when to when each certificate and CRL of the files is valid.
+    pub fn lifespans(&self) -> &[Lifespan] {
+        &self.0.lifespans
+    }
+
     /// When the files cease to be valid.
     pub fn expiries(&self) -> Expiries {
-        self.0.expiries
-    }
-}
-
-impl Expiries {
-    fn of(server: i64, trust: &ClientTrust) -> Self {
-        let crls = trust.lists().into_iter().flat_map(|lists| lists.all());
-        Self {
-            server,
-            client_ca: trust.anchors().map(|anchor| anchor.not_after()).min().unwrap_or(i64::MAX),
-            crl: crls.filter_map(|(crl, _)| crl.next_update()).min(),
-        }
+        Expiries::of(self.lifespans())
     }
 }
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptor").field("expiries", &self.0.expiries).finish_non_exhaustive()
+        f.debug_struct("Acceptor").field("expiries", &self.expiries()).finish_non_exhaustive()
     }
 }
 

@@ -98,6 +98,15 @@ impl RevocationLists {
         self.by_issuer.values().flatten().map(|listed| (&listed.crl, listed.signer.get().is_some()))
     }
 
+    /// The CRLs that are asked at `now`, of each issuer's key and scope the newest.
+    pub(super) fn asked(&self, now: i64) -> Vec<&Crl> {
+        let mut of_signer: HashMap<(&[u8], Option<Sha256>), Vec<&Crl>> = HashMap::new();
+        for (issuer, listed) in self.by_issuer.iter().flat_map(|(issuer, named)| named.iter().map(move |listed| (issuer, listed))) {
+            of_signer.entry((issuer, listed.signer.get().copied())).or_default().push(&listed.crl);
+        }
+        of_signer.values().flat_map(|crls| newest_of_each_scope(crls, now)).collect()
+    }
+
     /// The CRLs in the name `issuer` that the key `public_key` signed.
     fn of<'a>(&'a self, issuer: &[u8], public_key: &'a [u8]) -> impl Iterator<Item = &'a Crl> {
         let named = self.by_issuer.get(issuer).map(Vec::as_slice).unwrap_or_default();

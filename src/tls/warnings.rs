@@ -63,11 +63,14 @@ fn of_authorities(trust: &ClientTrust, now: i64, warnings: &mut Vec<String>) {
 
 fn of_lists(lists: &RevocationLists, trust: &ClientTrust, now: i64, warnings: &mut Vec<String>) {
     let mut warn = |what: String| warnings.push(format!("tls.ssl_crl_file: {what}"));
-    for (crl, signed) in lists.all() {
-        let who = shortened(&crl.issuer().rfc2253());
+    for crl in lists.asked(now) {
         if crl.next_update().is_some_and(|next| next <= now) {
+            let who = shortened(&crl.issuer().rfc2253());
             warn(format!("the CRL of \"{who}\" has expired: every client of this CA is refused until there is a new one"));
         }
+    }
+    for (crl, signed) in lists.all() {
+        let who = shortened(&crl.issuer().rfc2253());
         if crl.this_update() > now {
             warn(format!("the CRL of \"{who}\" is not yet in force: is the clock right?"));
         }

@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::error::{EndReason, Reason};
-use crate::observe::samples::{admin, anonymous, cancel, ending, hostile_names, named, opening, refusal, reload, start, trail};
+use crate::observe::samples::{admin, anonymous, cancel, ending, expiring, hostile_names, named, opening, refusal, reload, start, trail};
 use crate::observe::{AdminResult, AdminVerb, CancelResult, ReloadResult};
+use crate::types::ExpiryKind;
 
 fn line(record: &Record) -> String {
     Chain::new("01JD6Y00000000000000000000".to_owned()).line(&record.body)
@@ -113,6 +114,8 @@ fn every_record_has_the_fields_of_the_schema_and_no_other() {
         ("admin", line_of(&Event::AdminHandled(&admin(None, AdminResult::Forbidden)))),
         ("admin.merged", line(&merged(Kind::Forbidden))),
         ("config.reload", line_of(&Event::Reloaded(&reload(ReloadResult::Rejected)))),
+        ("certificate.expiring", line_of(&Event::Expiring(&expiring(86_400)))),
+        ("certificate.expiring", line_of(&Event::Expiring(&ExpiryReport { serial: None, sha256: None, ..expiring(-1) }))),
         ("audit.gap", line(&Record::gap(&Lost { count: 3, first: UNIX_EPOCH, last: UNIX_EPOCH }, UNIX_EPOCH))),
     ];
     for (shape, line) in records {
@@ -130,6 +133,7 @@ fn the_schema_knows_every_code() {
     let verbs = AdminVerb::ALL.map(|verb| Value::from(verb.code())).into_iter().chain([Value::Null]).collect();
     assert_eq!(defs["admin"]["properties"]["verb"]["enum"], Value::Array(verbs));
     assert_eq!(defs["config.reload"]["properties"]["result"]["enum"], Value::from(ReloadResult::ALL.map(ReloadResult::code).to_vec()));
+    assert_eq!(defs["certificate.expiring"]["properties"]["kind"]["enum"], Value::from(ExpiryKind::ALL.map(ExpiryKind::code).to_vec()));
     assert_eq!(defs["session.end"]["properties"]["reason"]["enum"], Value::from(EndReason::ALL.map(EndReason::code).to_vec()));
 }
 

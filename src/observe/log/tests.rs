@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::error::Reason;
 use crate::observe::StartupFacts;
-use crate::observe::samples::{anonymous, cancel, ending, hostile_names, named, opening, refusal, start, trail};
+use crate::observe::samples::{anonymous, cancel, ending, expiring, hostile_names, named, opening, refusal, start, trail};
 
 /// What was written to the log.
 #[derive(Clone, Default)]
@@ -100,6 +100,7 @@ fn no_name_forges_a_line() {
         let mut refused = refusal(named(name), Reason::Identity);
         (refused.message, refused.detail) = (Some(name.as_slice().into()), text.clone());
         let cancel = CancelReport { cn: Some(name.as_slice().into()), ..cancel(CancelResult::IdentityMismatch) };
+        let expiring = ExpiryReport { subject: text.clone(), ..expiring(1) };
         let (opening, ending) = (opening(named(name)), SessionReport { database: name.as_slice().into(), ..ending() });
         let events = [
             start(&notices),
@@ -112,15 +113,25 @@ fn no_name_forges_a_line() {
             Event::AuditFailed { error: &text },
             Event::Panicked { place: &text, message: &text },
             Event::AuditRecovered { lost: 3 },
+            Event::Expiring(&expiring),
             Event::DaemonStopping,
         ];
         let lines = lines(LogLevel::Trace, json, &events);
-        assert_eq!(lines.len(), 14);
+        assert_eq!(lines.len(), 15);
         for line in lines {
             assert!(!line.chars().any(crate::observe::text::deceives) && line.len() < 64 * 1024, "{} bytes", line.len());
             assert!(!json || serde_json::from_str::<Value>(&line).is_ok(), "{line}");
         }
     }
+}
+
+#[test]
+fn what_expires_is_named_with_its_key_and_what_is_left() {
+    let (soon, past) = (expiring(3 * 86_400), expiring(0));
+    let lines = lines(LogLevel::Info, false, &[Event::Expiring(&soon), Event::Expiring(&past)]);
+    let subject = r#"tls.ssl_ca_file: the client CA "CN=client-ca\u{1b}[2J""#;
+    assert!(lines[0].contains(&format!("WARN {subject} expires in 3 days, at 2027-01-01T00:00:00Z")), "{}", lines[0]);
+    assert!(lines[1].contains(&format!("ERROR {subject} has expired, at 2027-01-01T00:00:00Z")), "{}", lines[1]);
 }
 
 #[test]

@@ -92,6 +92,16 @@ fn what_will_fail_later_is_warned_of() {
 }
 
 #[test]
+fn a_crl_that_a_newer_one_has_replaced_is_not_waited_for() {
+    let mut world = World::new();
+    let crls = [CrlDraft::of(&[]).dates(0, 3000), CrlDraft::of(&[]).dates(1000, 2_000_000_000)].map(|crl| crl.sign(&world.ca));
+    world.settings.ssl_crl_file = Some(world.write("crl.pem", &crls.map(|der| pem("X509 CRL", &der)).concat()));
+    let acceptor = world.acceptor();
+    assert_eq!(acceptor.expiries().crl, Some(2_000_000_000));
+    assert_eq!(acceptor.warnings(), Vec::<String>::new());
+}
+
+#[test]
 fn a_certificate_can_be_judged_without_a_handshake() {
     let world = World::new();
     let leaf = pem("CERTIFICATE", &Draft::leaf("alice").sign(&key(), &world.ca));

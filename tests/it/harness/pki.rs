@@ -178,14 +178,19 @@ impl Pki {
 
     /// A server certificate for localhost and 127.0.0.1, signed by itself: clients of these tests do not check it.
     pub fn server(&self) -> Credentials {
-        Self::server_in_force((-1, 30))
+        Self::server_in_force((-1, 30), None)
+    }
+
+    /// One that is a month old, and valid for this many seconds more.
+    pub fn server_for(&self, seconds: i64) -> Credentials {
+        Self::server_in_force((-30, 0), Some(seconds))
     }
 
     pub fn expired_server(&self) -> Credentials {
-        Self::server_in_force((-30, -1))
+        Self::server_in_force((-30, -1), None)
     }
 
-    fn server_in_force(days: (i64, i64)) -> Credentials {
+    fn server_in_force(days: (i64, i64), seconds: Option<i64>) -> Credentials {
         let key = Key::generate(KeyKind::P256);
         let subject = name(&[common_name("localhost")]);
         let spec = CertificateSpec {
@@ -194,7 +199,7 @@ impl Pki {
             issuer: &subject,
             subject: &subject,
             days,
-            seconds: None,
+            seconds,
             public_key: &key.public_key(),
             extensions: &[Extension::DnsNames(&["localhost"]), Extension::ExtendedKeyUsage(&[SERVER_AUTH])],
         };

@@ -1,5 +1,6 @@
 //! Reload: every file changes under a running daemon, and nobody who may be here notices.
 
+mod expiry;
 mod faults;
 mod live;
 mod polling;
