@@ -54,12 +54,17 @@ pub fn lines(status: &Status) -> Vec<(String, String)> {
         line(&format!("ended: {reason}"), count.to_string());
     }
     let certificates = &status.certificates;
-    for (name, expiry) in [("server certificate", &certificates.server), ("client CA", &certificates.client_ca), ("CRL", &certificates.crl)]
-    {
+    let mut valid = |name: &str, expiry: &Option<String>| {
         if let Some(expiry) = expiry {
             line(name, format!("valid until {expiry}"));
         }
+    };
+    valid("server certificate", &certificates.server);
+    for sni in &certificates.sni {
+        valid(&format!("certificate for {}", sni.hosts.join(", ")), &sni.not_after);
     }
+    valid("client CA", &certificates.client_ca);
+    valid("CRL", &certificates.crl);
     if let Some(reload) = &status.reload {
         line("last reload", format!("{} at {}, by {}", reload.result, reload.at, reload.trigger));
         reload.faults.iter().for_each(|fault| line("reload", fault.clone()));

@@ -15,6 +15,7 @@ use crate::observe::{Moment, Observers, ProcessUsage};
 use crate::os;
 use crate::session::Sessions;
 use crate::snapshot::Snapshots;
+use crate::tls::{Acceptor, HostPattern};
 use crate::types::utc;
 
 /// Where the answers come from.
@@ -123,10 +124,32 @@ pub struct ConnectionsStatus {
 pub struct CertificatesStatus {
     /// The server's certificate.
     pub server: Option<String>,
+    /// Its certificates for hosts that clients name.
+    pub sni: Vec<SniStatus>,
     /// The CAs of client certificates.
     pub client_ca: Option<String>,
     /// The CRLs.
     pub crl: Option<String>,
+}
+
+/// A certificate of the server's for some hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SniStatus {
+    /// The hosts.
+    pub hosts: Vec<String>,
+    /// When it ceases to be valid.
+    pub not_after: Option<String>,
+}
+
+impl CertificatesStatus {
+    fn of(tls: &Acceptor) -> Self {
+        let expiries = tls.expiries();
+        let mut servers = tls.servers();
+        let server = servers.next().and_then(|(_, not_after)| utc(not_after));
+        let hosts = |hosts: &[HostPattern]| hosts.iter().map(ToString::to_string).collect();
+        let sni = servers.map(|(patterns, not_after)| SniStatus { hosts: hosts(patterns), not_after: utc(not_after) }).collect();
+        Self { server, sni, client_ca: utc(expiries.client_ca), crl: expiries.crl.and_then(utc) }
+    }
 }
 
 impl View {
@@ -157,7 +180,6 @@ impl View {
         let reason = unready(self.phase(), backend);
         let totals = self.observers.totals();
         let sessions = self.sessions.totals();
-        let expiries = self.snapshots.current().tls().expiries();
         let About { config, listen, notices, started } = &self.about;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -181,11 +203,7 @@ impl View {
                 accepted: totals.accepted,
                 refused: totals.refused.iter().map(|(reason, count)| (reason.code().to_owned(), *count)).collect(),
             },
-            certificates: CertificatesStatus {
-                server: utc(expiries.server),
-                client_ca: utc(expiries.client_ca),
-                crl: expiries.crl.and_then(utc),
-            },
+            certificates: CertificatesStatus::of(self.snapshots.current().tls()),
             reload: self.desk.last(),
             notices: [notices.clone(), self.snapshots.current().notices()].concat(),
         }

@@ -21,6 +21,10 @@ pub(super) fn of(settings: &LiveSettings) -> Vec<NamedFile> {
         named("tls.ssl_key_file", &tls.ssl_key_file),
         named("tls.ssl_ca_file", &tls.ssl_ca_file),
     ];
+    for (number, sni) in tls.sni.iter().enumerate() {
+        files.push(named(&format!("tls.sni[{number}].ssl_cert_file"), &sni.ssl_cert_file));
+        files.push(named(&format!("tls.sni[{number}].ssl_key_file"), &sni.ssl_key_file));
+    }
     files.extend(tls.ssl_crl_file.iter().map(|file| named("tls.ssl_crl_file", file)));
     files.extend(tls.denylist_file.iter().map(|file| named("denylist_file", file)));
     // Some of them are named by others of them: their paths say more than a key.

@@ -179,7 +179,7 @@ const KEYS: &[Known] = keys! {
     Later: "harden" "user";
     Built: "proxy_protocol.trusted";
     Built: "tls.ssl_cert_file" "tls.ssl_key_file" "tls.ssl_ca_file" "tls.ssl_crl_file" "tls.x509_v1";
-    Later: "tls.sni" "tls.sni[].hosts" "tls.sni[].ssl_cert_file" "tls.sni[].ssl_key_file";
+    Built: "tls.sni" "tls.sni[].hosts" "tls.sni[].ssl_cert_file" "tls.sni[].ssl_key_file";
     Built: "backend.host" "backend.port" "backend.connect_timeout" "backend.require_peer";
     Built: "backend.passfile" "backend.identity" "backend.lookup_role" "backend.lookup_ttl";
     Built: "hba[].database" "hba[].user" "hba[].address" "hba[].method" "hba[].max_connections" "hba[].idle_session_timeout" "hba[].max_session_lifetime"

@@ -21,6 +21,7 @@ mod reader;
 mod resolve;
 mod rules;
 mod settings;
+mod sni;
 mod values;
 mod words;
 

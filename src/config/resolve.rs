@@ -12,6 +12,7 @@ use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
 use super::rules::rules;
 use super::settings::{BootSettings, CancelPlaintext, Fate, LimitSettings, LiveSettings, Settings, ShutdownSettings};
+use super::sni::sni;
 use super::values::{
     LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, pause, peer, port, rate_or_none,
     text,
@@ -112,6 +113,7 @@ fn shutdown(section: &Section<'_>, faults: &mut Faults) -> Option<ShutdownSettin
 fn tls(section: &Section<'_>, denylist_file: Option<Option<PathBuf>>, folder: &Path, faults: &mut Faults) -> Option<TlsSettings> {
     let ssl_cert_file = section.required("ssl_cert_file", path(folder), faults);
     let ssl_key_file = section.required("ssl_key_file", path(folder), faults);
+    let sni = sni(section, folder, faults);
     let ssl_ca_file = section.required("ssl_ca_file", path(folder), faults);
     let ssl_crl_file = section.optional("ssl_crl_file", None, nullable(path(folder)), faults);
     let versions = choice(&[("accept", X509V1::Accept), ("refuse", X509V1::Refuse)]);
@@ -119,6 +121,7 @@ fn tls(section: &Section<'_>, denylist_file: Option<Option<PathBuf>>, folder: &P
     Some(TlsSettings {
         ssl_cert_file: ssl_cert_file?,
         ssl_key_file: ssl_key_file?,
+        sni: sni?,
         ssl_ca_file: ssl_ca_file?,
         ssl_crl_file: ssl_crl_file?,
         x509_v1: x509_v1?,

@@ -5,6 +5,7 @@ use crate::identity::{Certificate, Crl};
 use crate::types::ExpiryKind;
 
 use super::refusal::shortened;
+use super::server::Shown;
 use super::trust::ClientTrust;
 
 /// From when to when something in a file is valid.
@@ -31,7 +32,7 @@ pub struct Lifespan {
 /// When the loaded files cease to be valid, in seconds since 1970; of several, the first to do so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiries {
-    /// The server's own certificate.
+    /// A certificate of the server's.
     pub server: i64,
     /// A CA of client certificates.
     pub client_ca: i64,
@@ -39,13 +40,14 @@ pub struct Expiries {
     pub crl: Option<i64>,
 }
 
-/// The lifespans of the server's certificate, of every CA, and of the CRLs that count at `now`, in seconds since 1970: one that a newer
+/// The lifespans of the server's certificates, of every CA, and of the CRLs that count at `now`, in seconds since 1970: one that a newer
 /// one has replaced keeps nobody out.
-pub(super) fn of(server: &Certificate, trust: &ClientTrust, now: i64) -> Vec<Lifespan> {
+pub(super) fn of(servers: &[Shown], trust: &ClientTrust, now: i64) -> Vec<Lifespan> {
     let authorities = trust.anchors().chain(trust.intermediates().map(|authority| &authority.certificate));
     let authorities = authorities.map(|authority| Lifespan::of(ExpiryKind::ClientCa, "tls.ssl_ca_file", authority));
     let lists = trust.lists().into_iter().flat_map(|lists| lists.asked(now)).filter_map(Lifespan::of_crl);
-    [Lifespan::of(ExpiryKind::Server, "tls.ssl_cert_file", server)].into_iter().chain(authorities).chain(lists).collect()
+    let servers = servers.iter().map(|shown| Lifespan::of(ExpiryKind::Server, &shown.setting, &shown.leaf));
+    servers.chain(authorities).chain(lists).collect()
 }
 
 impl Lifespan {

@@ -7,6 +7,7 @@ mod crls;
 mod examine;
 mod expiry;
 mod failure;
+mod hosts;
 mod material;
 mod path;
 mod refusal;
@@ -29,16 +30,17 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::TlsFailure;
-use crate::identity::{Certificate, ClientIdentity};
+use crate::identity::ClientIdentity;
 use crate::os::unix_now;
 
 use crls::{Crls, ReadCrls};
 pub use examine::{faults_at_login, is_signed_by, unusable_key};
 pub use expiry::{Expiries, Lifespan};
+pub use hosts::HostPattern;
 pub use material::MaterialFault;
 use material::Source;
 pub use refusal::{Alert, Refusal};
-use server::{ALPN, ServerCertificate, ServerSide};
+use server::{ALPN, ServerCertificate, ServerSide, Shown};
 use trust::{Authority, ClientTrust};
 use verifier::{HandshakeVerifier, Outcome};
 
@@ -49,6 +51,8 @@ pub struct TlsSettings {
     pub ssl_cert_file: PathBuf,
     /// The private key of the first of them.
     pub ssl_key_file: PathBuf,
+    /// Further certificates of the server's, for clients that name one of their hosts.
+    pub sni: Vec<SniSettings>,
     /// Who may issue client certificates.
     pub ssl_ca_file: PathBuf,
     /// CRLs; where there are any, every CA of a path needs one.
@@ -57,6 +61,17 @@ pub struct TlsSettings {
     pub x509_v1: X509V1,
     /// Client certificates that are refused whatever the CRLs say.
     pub denylist_file: Option<PathBuf>,
+}
+
+/// One item of `tls.sni`: a certificate for some hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SniSettings {
+    /// The hosts, at least one; no other item has any of them.
+    pub hosts: Vec<HostPattern>,
+    /// The certificate chain.
+    pub ssl_cert_file: PathBuf,
+    /// The private key of its first certificate.
+    pub ssl_key_file: PathBuf,
 }
 
 /// What to do with X.509 v1 client certificates, which `openssl x509 -req` of OpenSSL 3.0 makes.
@@ -83,8 +98,8 @@ pub struct Acceptor(Arc<Inner>);
 
 struct Inner {
     server: ServerSide,
-    /// The server's own certificate.
-    leaf: Certificate,
+    /// The server's own certificates; the first is shown to whoever names no host of the others.
+    servers: Vec<Shown>,
     trust: Arc<ClientTrust>,
     /// The CRLs of `trust` with what their file held.
     crls: Option<Crls>,
@@ -147,12 +162,11 @@ impl Acceptor {
 
     fn read(settings: &TlsSettings, before: Option<&Self>) -> Result<Self, Vec<MaterialFault>> {
         let provider = Arc::new(server::provider());
-        let (chain, key) = (source(&settings.ssl_cert_file, "tls.ssl_cert_file"), source(&settings.ssl_key_file, "tls.ssl_key_file"));
         let authorities = source(&settings.ssl_ca_file, "tls.ssl_ca_file");
         let lists = settings.ssl_crl_file.as_deref().map(|file| source(file, "tls.ssl_crl_file"));
 
         let mut faults = Vec::new();
-        let server = ServerCertificate::load(chain, key, &provider).map_err(|found| faults.extend(found)).ok();
+        let servers = ServerCertificate::load_all(settings, &provider).map_err(|found| faults.extend(found)).ok();
         let known = before.and_then(|before| before.0.crls.as_ref());
         let crls = lists.map(|lists| ReadCrls::of(lists, known)).transpose().map_err(|found| faults.extend(found)).ok();
         let algorithms = provider.signature_verification_algorithms;
@@ -161,18 +175,22 @@ impl Acceptor {
         let trust = load_trust(authorities, crls.flatten(), settings.x509_v1, algorithms).map_err(|found| faults.extend(found)).ok();
         let denylist = settings.denylist_file.as_deref().map(|file| source(file, "denylist_file").denylist()).transpose();
         let denylist = denylist.map_err(|found| faults.extend(found)).ok();
-        let (Some(server), Some((trust, crls)), true, Some(denylist)) = (server, trust, complete, denylist) else { return Err(faults) };
+        let (Some(servers), Some((trust, crls)), true, Some(denylist)) = (servers, trust, complete, denylist) else { return Err(faults) };
         let trust = trust.denying(denylist.unwrap_or_default());
 
-        let side = ServerSide::new(&server, provider).map_err(|error| vec![chain.fault(format!("TLS 1.3 cannot be served: {error}"))])?;
+        let chain = source(&settings.ssl_cert_file, "tls.ssl_cert_file");
+        let Some((first, further)) = servers.split_first() else { return Err(vec![chain.fault("it was not read")]) };
+        let side =
+            ServerSide::new(first, further, provider).map_err(|error| vec![chain.fault(format!("TLS 1.3 cannot be served: {error}"))])?;
+        let servers: Vec<Shown> = servers.into_iter().map(|server| server.shown).collect();
         let now = unix_now();
         Ok(Self(Arc::new(Inner {
             server: side,
             crls,
             hints: trust.hints().into(),
-            warnings: warnings::of(&server.leaf, &trust, now),
-            lifespans: expiry::of(&server.leaf, &trust, now),
-            leaf: server.leaf,
+            warnings: warnings::of(&servers, &trust, now),
+            lifespans: expiry::of(&servers, &trust, now),
+            servers,
             trust: Arc::new(trust),
         })))
     }
@@ -222,6 +240,12 @@ impl Acceptor {
     /// What the operator should know about the files, a sentence each, as of the time they were loaded.
     pub fn warnings(&self) -> &[String] {
         &self.0.warnings
+    }
+
+    /// The certificates that the server shows: the hosts, and when it ceases to be valid. The first has no hosts: whoever names none of
+    /// the others' sees it.
+    pub fn servers(&self) -> impl Iterator<Item = (&[HostPattern], i64)> {
+        self.0.servers.iter().map(|shown| (&*shown.hosts, shown.leaf.not_after()))
     }
 
     /// From when to when each certificate and CRL of the files is valid.

@@ -6,17 +6,19 @@ use crate::identity::Certificate;
 use super::material::MaterialFault;
 use super::path::in_force;
 use super::refusal::shown;
+use super::server::Shown;
 use super::trust::ClientTrust;
 use super::{Inner, TlsSettings, source};
 
 /// Why `next` is not to take the place of `current` at `now`, in seconds since 1970; nothing if nothing speaks against it.
 pub(super) fn of(current: &Inner, next: &Inner, settings: &TlsSettings, now: i64) -> Vec<MaterialFault> {
     let mut faults = Vec::new();
-    if next.leaf.sha256() != current.leaf.sha256()
-        && let Err(refusal) = in_force(&next.leaf, now)
-    {
-        let what = format!("clients that verify the server would refuse it, {}; {KEPT}", refusal.cause);
-        faults.push(source(&settings.ssl_cert_file, "tls.ssl_cert_file").fault(what));
+    let is_new = |shown: &&Shown| !current.servers.iter().any(|known| known.leaf.sha256() == shown.leaf.sha256());
+    for shown in next.servers.iter().filter(is_new) {
+        if let Err(refusal) = in_force(&shown.leaf, now) {
+            let what = format!("clients that verify the server would refuse it, {}; {KEPT}", refusal.cause);
+            faults.push(source(&shown.file, &shown.setting).fault(what));
+        }
     }
     if let Some(what) = of_anchors(&current.trust, &next.trust, now) {
         faults.push(source(&settings.ssl_ca_file, "tls.ssl_ca_file").fault(what));

@@ -3,6 +3,7 @@
 mod files;
 mod handshakes;
 mod hostile;
+mod sni;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ impl World {
         let settings = TlsSettings {
             ssl_cert_file: file("server.crt"),
             ssl_key_file: file("server.key"),
+            sni: Vec::new(),
             ssl_ca_file: file("ca.crt"),
             ssl_crl_file: None,
             x509_v1: X509V1::Accept,

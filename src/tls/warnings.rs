@@ -1,18 +1,19 @@
 //! What an operator should know about files that load: nothing here keeps Postern from starting, since PostgreSQL would
 //! start too, but each line is a login that will fail or a client that will refuse us.
 
-use crate::identity::{Certificate, Version};
+use crate::identity::Version;
 
 use super::path::in_force;
 use super::refusal::{shortened, shown};
 use super::revocation::RevocationLists;
+use super::server::Shown;
 use super::signature::unusable;
 use super::trust::ClientTrust;
 
-/// The warnings about `server` and `trust` at `now`, in seconds since 1970.
-pub(super) fn of(server: &Certificate, trust: &ClientTrust, now: i64) -> Vec<String> {
+/// The warnings about `servers` and `trust` at `now`, in seconds since 1970.
+pub(super) fn of(servers: &[Shown], trust: &ClientTrust, now: i64) -> Vec<String> {
     let mut warnings = Vec::new();
-    of_server(server, now, &mut warnings);
+    servers.iter().for_each(|shown| of_server(shown, now, &mut warnings));
     of_authorities(trust, now, &mut warnings);
     if let Some(lists) = trust.lists() {
         of_lists(lists, trust, now, &mut warnings);
@@ -20,8 +21,9 @@ pub(super) fn of(server: &Certificate, trust: &ClientTrust, now: i64) -> Vec<Str
     warnings
 }
 
-fn of_server(server: &Certificate, now: i64, warnings: &mut Vec<String>) {
-    let mut warn = |what: String| warnings.push(format!("tls.ssl_cert_file: {what}"));
+fn of_server(shown: &Shown, now: i64, warnings: &mut Vec<String>) {
+    let Shown { setting, leaf: server, .. } = shown;
+    let mut warn = |what: String| warnings.push(format!("{setting}: {what}"));
     if let Err(refusal) = in_force(server, now) {
         warn(format!("clients that verify the server will refuse it: {}", refusal.cause));
     }

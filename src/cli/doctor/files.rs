@@ -30,6 +30,9 @@ fn files(config: &Path, settings: &Settings) -> Vec<(&'static str, PathBuf)> {
         ("tls.ssl_key_file", tls.ssl_key_file.clone()),
         ("tls.ssl_ca_file", tls.ssl_ca_file.clone()),
     ];
+    for sni in &tls.sni {
+        files.extend([("tls.sni", sni.ssl_cert_file.clone()), ("tls.sni", sni.ssl_key_file.clone())]);
+    }
     files.extend(tls.ssl_crl_file.clone().map(|file| ("tls.ssl_crl_file", file)));
     files.extend(settings.live.backend.passfile.clone().map(|file| ("backend.passfile", file)));
     files.extend(settings.live.rule_files.iter().map(|file| ("hba_file or ident_file", file.clone())));
@@ -81,7 +84,13 @@ fn expiries(snapshot: &Snapshot, has_lists: bool) -> Vec<Finding> {
         let found = format!("{what} has {} days and {} hours left", left.div_euclid(DAY), left.rem_euclid(DAY).div_euclid(3600));
         if left < days.saturating_mul(DAY) { Finding::fault(check, found, change) } else { Finding::good(check, found) }
     };
-    let server = soon("tls.ssl_cert_file", "the server's certificate", expiries.server, 14, "renew it: `postern pki server`, or your CA");
+    let server = soon(
+        "tls.ssl_cert_file",
+        "the first server certificate to expire",
+        expiries.server,
+        14,
+        "renew it: `postern pki server`, or your CA",
+    );
     let ca = soon("tls.ssl_ca_file", "the first CA to expire", expiries.client_ca, 30, "issue a new CA and put it beside the old one");
     let crl = match expiries.crl {
         Some(at) => soon("tls.ssl_crl_file", "the first CRL to expire", at, 1, "make a new one: `postern pki crl`, or your CA's"),

@@ -190,9 +190,18 @@ impl Pki {
         Self::server_in_force((-30, -1), None)
     }
 
+    /// The same, for these hosts.
+    pub fn server_of(&self, hosts: &'static [&'static str]) -> Credentials {
+        Self::server_for_hosts(hosts, (-1, 30), None)
+    }
+
     fn server_in_force(days: (i64, i64), seconds: Option<i64>) -> Credentials {
+        Self::server_for_hosts(&["localhost"], days, seconds)
+    }
+
+    fn server_for_hosts(hosts: &'static [&'static str], days: (i64, i64), seconds: Option<i64>) -> Credentials {
         let key = Key::generate(KeyKind::P256);
-        let subject = name(&[common_name("localhost")]);
+        let subject = name(&[common_name(hosts[0])]);
         let spec = CertificateSpec {
             version: 3,
             serial: next_serial(),
@@ -201,7 +210,7 @@ impl Pki {
             days,
             seconds,
             public_key: &key.public_key(),
-            extensions: &[Extension::DnsNames(&["localhost"]), Extension::ExtendedKeyUsage(&[SERVER_AUTH])],
+            extensions: &[Extension::DnsNames(hosts), Extension::ExtendedKeyUsage(&[SERVER_AUTH])],
         };
         Credentials { chain: vec![certificate(&spec, &key)], key: Arc::new(key) }
     }

@@ -5,6 +5,7 @@ mod faults;
 mod live;
 mod polling;
 mod signal;
+mod sni;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
