@@ -1,7 +1,7 @@
 //! The PEM files of `tls`: certificates, private key, CRLs. Each fault says what was found, what was expected, what to do.
 
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -107,11 +107,7 @@ impl Source<'_> {
 
     /// A deny list, which is text; an empty file denies nobody.
     pub(super) fn denylist(&self) -> Result<Denylist, Vec<MaterialFault>> {
-        let bytes = match self.read(MAX_DENYLIST) {
-            Ok((bytes, _)) => bytes,
-            Err(_) if fs::metadata(self.file).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) => Vec::new(),
-            Err(fault) => return Err(vec![fault]),
-        };
+        let (bytes, _) = self.read_or_empty(MAX_DENYLIST).map_err(|fault| vec![fault])?;
         let text = str::from_utf8(&bytes).map_err(|_| vec![self.fault("it is not UTF-8; write it as UTF-8 text, an entry a line")])?;
         Denylist::parse(text)
             .map_err(|faults| faults.iter().map(|fault| self.fault(format!("line {}: {}", fault.line, fault.what))).collect())
@@ -145,7 +141,7 @@ impl Source<'_> {
     }
 
     /// The bytes of the regular file, at most `limit`, and what the open file is.
-    fn read(&self, limit: u64) -> Result<(Vec<u8>, Metadata), MaterialFault> {
+    fn read_or_empty(&self, limit: u64) -> Result<(Vec<u8>, Metadata), MaterialFault> {
         #[allow(clippy::wildcard_enum_match_arm)] // io::ErrorKind is non-exhaustive
         let unreadable = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => self.fault("there is no such file; give the path of a PEM file, or make it with `postern pki`"),
@@ -161,11 +157,17 @@ impl Source<'_> {
         }
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.is_empty() {
-            return Err(self.fault("it is empty; a PEM file was expected"));
-        }
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
             return Err(self.fault(format!("it is longer than {limit} bytes, the most that is read")));
+        }
+        Ok((bytes, metadata))
+    }
+
+    /// The same, at least one.
+    fn read(&self, limit: u64) -> Result<(Vec<u8>, Metadata), MaterialFault> {
+        let (bytes, metadata) = self.read_or_empty(limit)?;
+        if bytes.is_empty() {
+            return Err(self.fault("it is empty; a PEM file was expected"));
         }
         Ok((bytes, metadata))
     }

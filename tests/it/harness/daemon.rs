@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Uid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -25,6 +26,7 @@ pub struct Config {
     audit_file: Option<PathBuf>,
     descriptors: Option<usize>,
     further: Option<IpAddr>,
+    obeys_modes: bool,
     more: String,
 }
 
@@ -64,6 +66,7 @@ impl Config {
             audit_file: None,
             descriptors: None,
             further: None,
+            obeys_modes: false,
             more: String::new(),
         }
     }
@@ -101,6 +104,12 @@ impl Config {
     /// The daemon may have no more than so many open descriptors.
     pub fn descriptors(mut self, most: usize) -> Self {
         self.descriptors = Some(most);
+        self
+    }
+
+    /// The modes of files hold for the daemon even where the tests run as root.
+    pub fn obeying_modes(mut self) -> Self {
+        self.obeys_modes = true;
         self
     }
 
@@ -167,10 +176,13 @@ impl Daemon {
     fn spawn(config: &Config) -> Self {
         // What is not limited here has the limit of the tests.
         let descriptors = config.descriptors.map(|most| format!("--nofile={most}:{most}"));
+        let overriding = config.obeys_modes && Uid::effective().is_root();
         let mut process = Command::new("prlimit")
             .args(descriptors)
             // Where the tests die without a word, the daemon follows.
-            .args(["setpriv", "--pdeathsig=KILL", postern_path(), "serve", "-c"])
+            .args(["setpriv", "--pdeathsig=KILL"])
+            .args(overriding.then_some("--bounding-set=-dac_override,-dac_read_search"))
+            .args([postern_path(), "serve", "-c"])
             .arg(config.write())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

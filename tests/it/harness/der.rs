@@ -195,7 +195,21 @@ pub struct CrlSpec<'a> {
     pub days: (i64, i64),
     pub serials: &'a [u64],
     pub authority_key: &'a [u8],
+    /// An extension beside those that every list has.
+    pub further: &'a [u8],
 }
+
+/// deltaCRLIndicator: it lists changes to the list of number 1.
+pub fn delta_indicator() -> Vec<u8> {
+    sequence(&[&oid("2.5.29.27"), CRITICAL, &octet_string(&integer(1))])
+}
+
+/// issuingDistributionPoint with indirectCRL: it lists certificates of other issuers.
+pub fn indirect() -> Vec<u8> {
+    sequence(&[&oid("2.5.29.28"), CRITICAL, &octet_string(&sequence(&[&tlv(0x84, &[&[0xff]])]))])
+}
+
+const CRITICAL: &[u8] = &[0x01, 0x01, 0xff];
 
 pub fn revocation_list(spec: &CrlSpec<'_>, signer: &dyn Signs) -> Vec<u8> {
     let entries: Vec<u8> = spec.serials.iter().flat_map(|serial| sequence(&[&integer(*serial), &utc_time(-1)])).collect();
@@ -205,7 +219,7 @@ pub fn revocation_list(spec: &CrlSpec<'_>, signer: &dyn Signs) -> Vec<u8> {
     } else {
         let key = sequence(&[&oid("2.5.29.35"), &octet_string(&sequence(&[&tlv(0x80, &[spec.authority_key])]))]);
         let number = sequence(&[&oid("2.5.29.20"), &octet_string(&integer(1))]);
-        (integer(1), tlv(0xa0, &[&sequence(&[&key, &number])]))
+        (integer(1), tlv(0xa0, &[&sequence(&[&key, &number, spec.further])]))
     };
     signed(
         sequence(&[&version, &signer.algorithm(), spec.issuer, &utc_time(spec.days.0), &utc_time(spec.days.1), &entries, &extensions]),

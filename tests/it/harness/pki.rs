@@ -277,6 +277,13 @@ impl Pki {
         pem("X509 CRL", &self.impostor.revoke(2, (-1, 30), &[]))
     }
 
+    /// The main CA's CRL with this extension.
+    pub fn extended_crl_pem(&self, further: &[u8]) -> String {
+        let Authority { subject, key, key_identifier, .. } = &self.root;
+        let spec = CrlSpec { version: 2, issuer: subject, days: (-1, 30), serials: &[], authority_key: key_identifier, further };
+        pem("X509 CRL", &revocation_list(&spec, &**key))
+    }
+
     /// The main CA's CRL, which should have been followed by another.
     pub fn expired_crl_pem(&self) -> String {
         pem("X509 CRL", &self.root.revoke(2, (-30, -1), &[]))
@@ -459,7 +466,7 @@ struct Authority {
 
 impl Authority {
     fn revoke(&self, version: u8, days: (i64, i64), serials: &[u64]) -> Vec<u8> {
-        let spec = CrlSpec { version, issuer: &self.subject, days, serials, authority_key: &self.key_identifier };
+        let spec = CrlSpec { version, issuer: &self.subject, days, serials, authority_key: &self.key_identifier, further: &[] };
         revocation_list(&spec, &*self.key)
     }
 
