@@ -10,7 +10,10 @@ mod clients;
 mod faults;
 mod floods;
 mod idle;
+mod lists;
 mod memory;
+mod revocation;
+mod rotation;
 mod siege;
 mod stand;
 
