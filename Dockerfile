@@ -10,7 +10,7 @@
 # Where no image registry can be reached, Debian makes the builder. As root, with Rust and this repository at hand:
 #
 #   apt-get install buildah debootstrap
-#   debootstrap --variant=minbase --include=gcc,libc6-dev bookworm /var/tmp/builder
+#   debootstrap --variant=minbase --include=gcc,libc6-dev,make bookworm /var/tmp/builder
 #   container="$(buildah from scratch)"
 #   buildah add "$container" /var/tmp/builder / && buildah commit --rm "$container" localhost/builder
 #   cargo fetch --locked

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what `make test` needs on a Debian that has Rust and nothing else, and says what it installs; with the argument
-# `demo` only what `make demo` needs, a C compiler and PostgreSQL; with `bench` also what `make bench` compares with, valgrind and strace.
+# `demo` only what `make demo` needs, a C compiler, make and PostgreSQL; with `bench` also what `make bench` compares with, valgrind and strace.
 # It asks before it acts: a second run finds everything in place and takes well under a second.
 # Debian's packages go to the system; all else goes to target/test-tools and leaves with `cargo clean`.
 set -euo pipefail
@@ -41,10 +41,11 @@ have_postgresql() {
     [ -x "${PG_BIN:-/nonexistent}/initdb" ] || compgen -G '/usr/pgsql-*/bin/postgres' >/dev/null || command -v initdb >/dev/null
 }
 
-# One apt run for all that is missing. A compiler is for aws-lc-sys and for linking, the rest for the tests themselves.
+# One apt run for all that is missing. A compiler is for aws-lc-sys and for linking, it and make for jemalloc, the rest for the tests themselves.
 install_debian_packages() {
     local missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v make >/dev/null || missing+=(make)
     have_postgresql || missing+=(postgresql)
     if [ "$purpose" = test ]; then
         command -v openssl >/dev/null || missing+=(openssl)

@@ -56,6 +56,7 @@ const HOMES: &[(&str, &str)] = &[
     ("aws_lc_rs", "crypto.rs"),
     ("socket2", "listen/"),
     ("sd_notify", "daemon/systemd.rs"),
+    ("tikv_jemallocator", "main.rs"),
     ("clap", "cli/"),
     ("hyper", "admin/"),
     ("hyper_util", "admin/"),

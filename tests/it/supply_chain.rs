@@ -10,6 +10,8 @@ use std::process::Command;
 
 use toml::{Table, Value};
 
+use crate::harness::daemon::postern_path;
+
 #[test]
 fn nothing_is_linked_that_is_banned() {
     let banned: Vec<_> = bans("deny").collect();
@@ -84,11 +86,22 @@ fn the_image_is_built_from_all_that_the_build_reads() {
     let targets = ["test", "bench", "bin"].iter().flat_map(|kind| manifest[*kind].as_array().unwrap());
     let mut needed: Vec<String> = targets.map(|target| target["path"].as_str().unwrap().to_owned()).collect();
     needed.extend(included("src"));
+    needed.push(".cargo/config.toml".to_owned());
     assert!(needed.len() > 5, "{needed:?}");
     for file in needed {
         let reaches_the_builder = admitted.iter().any(|admitted| Path::new(&file).starts_with(admitted));
         assert!(reaches_the_builder, "the build reads {file}, which .dockerignore keeps from it");
     }
+}
+
+/// Cargo hands the settings of `.cargo/config.toml` to jemalloc's build: a build that lost them would keep what a busy hour took.
+#[test]
+fn the_allocator_is_built_to_give_freed_pages_back_at_once() {
+    let config: Table = read(".cargo/config.toml").parse().unwrap();
+    let wanted = config["env"]["JEMALLOC_SYS_WITH_MALLOC_CONF"].as_str().unwrap();
+    assert!(wanted.contains("dirty_decay_ms:0,"), "{wanted}");
+    let program = fs::read(postern_path()).unwrap();
+    assert!(program.windows(wanted.len()).any(|window| window == wanted.as_bytes()), "the program was not built with {wanted}");
 }
 
 /// The files that the sources of a folder have the compiler read in, their tests left out, by their paths from the root.
