@@ -145,7 +145,9 @@ impl Reloader {
         self.applied = look.clone();
         self.tried = look;
         self.snapshots.replace(ready.snapshot);
-        let ended = self.sessions.judge(&self.snapshots.current(), unix_now());
+        let judgement = self.sessions.judge(&self.snapshots.current(), unix_now());
+        let ended = judgement.ended();
+        judgement.settle(&self.snapshots);
         ReloadReport { trigger, result: ReloadResult::Applied, changed, needs_restart, faults: Vec::new(), notices, ended }
     }
 }

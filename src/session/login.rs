@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout_at};
 use super::Transport;
 use super::answer::Answer;
 use super::arrival::Arrival;
+use super::judge::Judgement;
 use super::notice;
 use super::panics::attempt;
 use super::registry::{Newcomer, Registration};
@@ -192,7 +193,7 @@ async fn enter(arrival: &Arrival, newcomer: Newcomer) -> Result<Registration, Se
     // A reload since the arrival has judged those who were in; whoever was on the way is judged now.
     let current = arrival.door.snapshots.current();
     if !Arc::ptr_eq(current.terms(), &arrival.terms) {
-        registration.session().judge(&current, unix_now());
+        Judgement::of(vec![Arc::clone(registration.session())], &current, unix_now()).settle(&arrival.door.snapshots);
     }
     drop(current);
     let opening = SessionOpening { trail: arrival.trail.clone(), setup: arrival.accepted.elapsed() };

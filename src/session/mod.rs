@@ -41,6 +41,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 pub use arrival::{Door, House};
+pub use judge::Judgement;
 pub use leave::ask_all_to_leave;
 pub use lost::watch_for_lost_clients;
 pub use registry::{Activity, LiveSession, SessionTotals, Sessions};

@@ -2,6 +2,7 @@
 
 mod expiry;
 mod faults;
+mod groups;
 mod live;
 mod polling;
 mod signal;
