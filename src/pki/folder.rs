@@ -175,7 +175,7 @@ impl Folder {
         places.find(Place::is_free).unwrap_or_else(|| self.place(stem))
     }
 
-    fn place(&self, stem: &str) -> Place {
+    pub(super) fn place(&self, stem: &str) -> Place {
         let at = |ending: &str| self.0.join(format!("{stem}.{ending}"));
         Place { certificate: at("crt"), key: at("key"), pk8: at("pk8") }
     }

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::date::Date;
 use super::files::{NewFile, failed, replace};
-use super::folder::{Folder, Seat};
+use super::folder::{Folder, Place, Seat};
 use super::key::{UnknownName, by_name};
-use super::{PkiError, date};
+use super::{ClientName, PkiError, date};
 use crate::identity::Certificate;
 
 /// A certificate that was issued.
@@ -310,6 +310,15 @@ impl Index {
 pub fn list(folder: &Folder) -> Result<Vec<Entry>, PkiError> {
     fs::metadata(folder.path()).map_err(failed("look at the folder", folder.path()))?;
     Ok(Index::load(folder)?.entries)
+}
+
+/// The files of a client's newest certificate that can be used at `now` and whose key is in the folder; `None` where the index knows
+/// of none, or cannot be read.
+pub fn newest(folder: &Folder, name: &ClientName, now: i64) -> Option<Place> {
+    let entries = list(folder).ok()?;
+    let of_client = |entry: &&Entry| entry.kind == Kind::Client && entry.cn == name.as_str() && entry.is_live(now);
+    let places = entries.iter().rev().filter(of_client).filter_map(|entry| Some(folder.place(entry.file.strip_suffix(".crt")?)));
+    places.into_iter().find(|place| place.certificate.exists() && place.key.exists())
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]

@@ -28,7 +28,7 @@ pub use crl::{CRL_DAYS, CrlPart, ROOT_CRL_DAYS, WrittenCrl, write_crls};
 pub use date::date;
 pub use error::PkiError;
 pub use folder::{Folder, Place, Purpose};
-pub use index::{Entry, Kind, Reason, Revocation, list};
+pub use index::{Entry, Kind, Reason, Revocation, list, newest};
 pub use init::{CA_DAYS, Founding, init};
 pub use issue::{CLIENT_DAYS, Issued, Order, SERVER_DAYS, issue_client, issue_server};
 pub use key::{KeyKind, UnknownName};

@@ -41,6 +41,7 @@ mod panics;
 mod pki;
 mod pki_life;
 mod proxy;
+mod readme;
 mod refusals;
 mod regular_expressions;
 mod relayed_password;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::harness::clients::{Clients, failed, succeeded};
-use crate::harness::daemon::{Config, Daemon, postern_path};
+use crate::harness::daemon::{Config, Daemon, postern, postern_path};
 use crate::harness::pki::Pki;
 use crate::harness::postgres::{Installation, Postgres, give_to_server_user};
 use crate::pki::{empty, openssl, pki, text};
@@ -48,6 +48,28 @@ fn a_renewed_certificate_lives_beside_the_old_one_until_that_is_revoked() {
     doors.open();
     doors.refuse("alice", "alice", "certificate revoked");
     doors.admit("alice", "alice-2");
+}
+
+#[test]
+fn conninfo_names_the_newest_certificate_that_is_good() {
+    let mut doors = Doors::new(&[]);
+    doors.issue("alice", &[]);
+    doors.issue("alice", &["--renew"]);
+    doors.open();
+    let config = doors.config.write();
+    let conninfo = |format| succeeded(postern(&["conninfo", "-c", text(&config), "--user", "alice", "--format", format]));
+    let keywords = conninfo("keywords");
+    assert!(keywords.contains("/alice-2.crt") && keywords.contains("/alice-2.key"), "{keywords}");
+    assert_eq!(succeeded(Clients::debian().psql(keywords.trim(), "select session_user")), "alice\n");
+    assert!(conninfo("jdbc").contains("alice-2.pk8"));
+
+    doors.postern_pki("revoke", &["--serial", &serial(&doors.at("alice-2.crt"))]);
+    assert!(conninfo("keywords").contains("/alice.crt"));
+    let given = ["conninfo", "-c", text(&config), "--user", "alice", "--format", "keywords", "--sslcert", "/a.crt", "--sslkey", "/a.key"];
+    assert!(succeeded(postern(&given)).contains("sslcert=/a.crt sslkey=/a.key"));
+    fs::remove_file(doors.at("index.jsonl")).unwrap();
+    fs::remove_dir_all(doors.at("issued")).unwrap();
+    assert!(conninfo("keywords").contains("/alice.crt"), "without an index it is the first");
 }
 
 #[test]

@@ -14,7 +14,8 @@ pub(super) use format::{Connection, Format};
 use super::{ConfigFile, Exit};
 use crate::config;
 use crate::identity::{AlternativeName, Certificate};
-use crate::pki::{ClientName, Folder, HostName, NameError, Purpose, show};
+use crate::os::unix_now;
+use crate::pki::{ClientName, Folder, HostName, NameError, Purpose, newest, show};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,10 +33,10 @@ pub(super) struct Arguments {
     /// What clients connect to [default: the first name in the server's certificate, else localhost]
     #[arg(long, value_parser = host)]
     host: Option<String>,
-    /// The user's certificate [default: as `postern pki client` names it, beside tls.ssl_ca_file]
+    /// The user's certificate [default: the newest that `postern pki client` has put beside tls.ssl_ca_file]
     #[arg(long, value_name = "FILE")]
     sslcert: Option<String>,
-    /// The user's private key [default: as `postern pki client` names it, beside tls.ssl_ca_file]
+    /// The user's private key [default: that of this certificate]
     #[arg(long, value_name = "FILE")]
     sslkey: Option<String>,
     /// The CA of the server's certificate; `system` for the system's own [default: server-ca.crt beside tls.ssl_ca_file]
@@ -82,6 +83,11 @@ pub(super) fn run(arguments: Arguments) -> Exit {
 impl Arguments {
     fn connection(&self, folder: &Folder, server: Option<&Certificate>, listen: Option<SocketAddr>) -> Result<Connection, String> {
         let name = ClientName::parse(&self.user).map_err(|error| format!("--user: {error}"))?;
+        let newest = newest(folder, &name, unix_now());
+        let (certificate, key) = match newest {
+            Some(place) => (place.certificate, place.key),
+            None => (folder.client_certificate(&name), folder.client_key(&name)),
+        };
         let given = |option: &Option<String>, otherwise: PathBuf| match option {
             Some(path) => absolute(Path::new(path)),
             None => absolute(&otherwise),
@@ -95,8 +101,8 @@ impl Arguments {
                 Some(SYSTEM) => SYSTEM.to_owned(),
                 _ => given(&self.sslrootcert, folder.authority_certificate(Purpose::Server))?,
             },
-            sslcert: given(&self.sslcert, folder.client_certificate(&name))?,
-            sslkey: given(&self.sslkey, folder.client_key(&name))?,
+            sslcert: given(&self.sslcert, certificate)?,
+            sslkey: given(&self.sslkey, key)?,
         })
     }
 }
