@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use postern::config::{Settings, load};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SignatureAlgorithm};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose,
+    SignatureAlgorithm,
+};
 use rustls::client::Resumption;
 use rustls::crypto::{SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -27,7 +30,7 @@ use tempfile::TempDir;
 pub struct World {
     pub folder: TempDir,
     pub settings: Settings,
-    authority: CertificateDer<'static>,
+    authority: CertifiedIssuer<'static, KeyPair>,
     alice: (CertificateDer<'static>, PrivatePkcs8KeyDer<'static>),
 }
 
@@ -37,6 +40,7 @@ impl World {
         let key = || KeyPair::generate_for(kind).unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority = CertifiedIssuer::self_signed(params, key()).unwrap();
         let issue = |name: &str| {
             let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -65,7 +69,12 @@ impl World {
         fs::write(path("postern.yaml"), yaml).unwrap();
         let settings = load(&path("postern.yaml")).unwrap_or_else(|faults| panic!("{faults}")).settings;
         let alice = (alice.der().clone(), PrivatePkcs8KeyDer::from(alice_key.serialize_der()));
-        Self { settings, alice, authority: authority.der().clone(), folder }
+        Self { settings, alice, authority, folder }
+    }
+
+    /// A list that the CA signs, in PEM.
+    pub fn revoke(&self, list: CertificateRevocationListParams) -> String {
+        list.signed_by(&self.authority).unwrap().pem().unwrap()
     }
 
     /// Alice's side of TLS; it offers this group alone and resumes nothing.
@@ -76,7 +85,7 @@ impl World {
     /// The same with several groups, of which the first is guessed.
     pub fn client_offering(&self, groups: &[&'static dyn SupportedKxGroup]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.authority.clone()).unwrap();
+        roots.add(self.authority.der().clone()).unwrap();
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = groups.to_vec();
         let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();

@@ -175,6 +175,13 @@ impl Postgres {
         }
     }
 
+    /// Starts it again, with a line for postgresql.conf.
+    pub fn restart_with(&mut self, setting: &str) {
+        self.stop();
+        self.settings.push_str(&format!("{setting}\n"));
+        self.start();
+    }
+
     pub fn start(&mut self) {
         // Another test may take a free port before the server does: then it is asked for another one.
         for _ in 0..5 {
@@ -188,7 +195,7 @@ impl Postgres {
 
     fn try_start(&mut self) -> bool {
         let settings =
-            format!("{}port = {}\nunix_socket_directories = '{}'\n{COMMON_SETTINGS}", self.settings, self.port, self.dir.path().display());
+            format!("{COMMON_SETTINGS}{}port = {}\nunix_socket_directories = '{}'\n", self.settings, self.port, self.dir.path().display());
         fs::write(self.data().join("postgresql.auto.conf"), settings).unwrap();
         let log = fs::File::create(self.dir.path().join("log")).unwrap();
         let mut process = as_server_user(self.installation.bin.join("postgres"))

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::Size;
-use super::stand::resident_kib;
+use super::stand::{peak_kib, resident_kib};
 use crate::harness::pki::Pki;
 use crate::harness::wire::Wire;
 use crate::reload::Site;
@@ -28,6 +28,8 @@ fn load_lists(size: Size) {
     // A reload of what has not changed neither reads the list again nor keeps it twice.
     let begun = Instant::now();
     assert_eq!(site.reload(), "applied: nothing has changed\n");
+    let peak = peak_kib(site.world.postern().pid()) / 1024.0;
+    eprintln!("soak: at most {peak:.0} MiB were resident, while a file was read");
     eprintln!(
         "soak: a reload of unchanged CRLs took {:.2} s; memory in MiB after each of six generations: {memory:.0?}",
         begun.elapsed().as_secs_f64()

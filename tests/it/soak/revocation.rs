@@ -25,9 +25,7 @@ fn work(mut wire: Wire, over: &AtomicBool) -> usize {
 fn revoke(size: Size) {
     let others = size.of(30, 199);
     let mut site = Site::with(|config| config.with_crl().with("reload: { poll: 0 }\nlog: { level: warn }"));
-    site.world.postgres.sql("alter system set max_connections = 250");
-    site.world.postgres.stop();
-    site.world.postgres.start();
+    site.world.postgres.restart_with("max_connections = 250");
     site.world.postgres.sql("create table public.t (i int); grant all on public.t to alice, bob;");
     let bob = site.world.pki.named_with_serial("bob", BOB);
     let mut bobs = Wire::log_in(site.world.address(), &bob, "bob").unwrap();

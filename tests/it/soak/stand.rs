@@ -100,8 +100,18 @@ pub fn cpu_of(pid: u32) -> Duration {
 
 /// Resident memory of a process in KiB.
 pub fn resident_kib(pid: u32) -> f64 {
+    status_kib(pid, "VmRSS:")
+}
+
+/// The most that was ever resident of a process, in KiB.
+pub fn peak_kib(pid: u32) -> f64 {
+    status_kib(pid, "VmHWM:")
+}
+
+/// A line of proc_pid_status(5).
+fn status_kib(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
