@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use drain::{Drain, told_again};
 use expiring::watch_expiry;
@@ -35,6 +35,9 @@ use crate::snapshot::{Look, Ready, Snapshots};
 const SESSIONS_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the audit trail may take to be written to its end.
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a watch rests after a panic.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the daemon cannot start or go on.
 #[derive(Debug)]
@@ -120,6 +123,16 @@ fn tell_panics(observers: Observers) {
     }));
 }
 
+/// Runs a watch for as long as the runtime lives: one that panicked, which the log has told, begins anew, so that sessions are still ended
+/// in their time.
+fn keep_watching<F: Future<Output = ()> + Send + 'static>(watch: impl Fn() -> F + Send + 'static) {
+    tokio::spawn(async move {
+        while tokio::spawn(watch()).await.is_err_and(|ended| ended.is_panic()) {
+            sleep(WATCH_PAUSE).await;
+        }
+    });
+}
+
 /// A session takes two descriptors, so their number is the first limit that a busy door meets.
 fn descriptor_notice() -> String {
     match os::raise_descriptor_limit() {
@@ -162,9 +175,18 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers,
         }
         drop((door, stopped));
         phase.send_replace(Phase::Serving);
-        tokio::spawn(watch_timers(Arc::clone(&house.sessions), Arc::clone(&snapshots)));
-        tokio::spawn(watch_for_lost_clients(Arc::clone(&house.sessions)));
-        tokio::spawn(watch_expiry(Arc::clone(&snapshots), observers.clone()));
+        keep_watching({
+            let (sessions, snapshots) = (Arc::clone(&house.sessions), Arc::clone(&snapshots));
+            move || watch_timers(Arc::clone(&sessions), Arc::clone(&snapshots))
+        });
+        keep_watching({
+            let sessions = Arc::clone(&house.sessions);
+            move || watch_for_lost_clients(Arc::clone(&sessions))
+        });
+        keep_watching({
+            let (snapshots, observers) = (Arc::clone(&snapshots), observers.clone());
+            move || watch_expiry(Arc::clone(&snapshots), observers.clone())
+        });
         let reloader = Reloader {
             config,
             snapshots: Arc::clone(&snapshots),
@@ -207,4 +229,25 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers,
         let _ = timeout(SESSIONS_TIMEOUT, all_gone.recv()).await;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_begins_anew_and_one_that_ends_does_not() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        keep_watching({
+            let begun = Arc::clone(&begun);
+            move || {
+                let before = begun.fetch_add(1, Ordering::Relaxed);
+                async move { assert!(before >= 2, "on purpose") }
+            }
+        });
+        sleep(10 * WATCH_PAUSE).await;
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+    }
 }

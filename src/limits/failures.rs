@@ -3,12 +3,14 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
+
+use super::network_of;
 
 /// Addresses that are remembered at once, whatever the network sends: the table never grows.
 const ROWS: usize = 1024;
@@ -54,14 +56,14 @@ impl Default for FailureBudget {
 impl FailureBudget {
     /// Notes a failure.
     pub fn charge(&self, address: IpAddr, per_second: u32) {
-        let address = bucket_of(address);
+        let address = network_of(address);
         let now = self.now();
         self.with_entry(address, now, per_second, |entry| entry.level = entry.level.saturating_add(1000));
     }
 
     /// Waits for a turn, if the address is above its budget; 150 ms at most. Cancel-safe.
     pub async fn turn(&self, address: IpAddr, per_second: u32) -> Turn {
-        match self.turns_of(bucket_of(address), per_second) {
+        match self.turns_of(network_of(address), per_second) {
             None => Turn(None),
             Some(turns) => Turn(timeout(LONGEST_WAIT, turns.acquire_owned()).await.ok().and_then(Result::ok)),
         }
@@ -132,17 +134,6 @@ impl Turn {
     }
 }
 
-/// An IPv6 host has its whole /64 to itself (RFC 6177): that is what counts as one.
-fn bucket_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
@@ -160,7 +151,7 @@ mod tests {
     }
 
     fn is_slowed(budget: &FailureBudget, who: &str) -> bool {
-        budget.turns_of(bucket_of(address(who)), PER_SECOND).is_some()
+        budget.turns_of(network_of(address(who)), PER_SECOND).is_some()
     }
 
     #[tokio::test(start_paused = true)]

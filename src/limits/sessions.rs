@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::network_of;
 use crate::error::Limit;
 use crate::types::RoleName;
 
@@ -21,7 +22,7 @@ pub struct SessionLimits {
     pub reserve: bool,
     /// Sessions of one role.
     pub per_role: Option<usize>,
-    /// Sessions of one client address.
+    /// Sessions of one client address, IPv6 by /64.
     pub per_address: Option<usize>,
 }
 
@@ -30,7 +31,7 @@ pub struct SessionLimits {
 pub struct Wanted {
     /// Its role.
     pub role: RoleName,
-    /// Its client's address.
+    /// Its client's address; an IPv6 host counts as its whole /64.
     pub address: IpAddr,
     /// The rule that admits it.
     pub rule: Box<str>,
@@ -65,6 +66,7 @@ impl SessionSlots {
     /// # Errors
     /// The first limit that is reached.
     pub fn take(self: &Arc<Self>, wanted: Wanted, limits: &SessionLimits) -> Result<SessionPermit, Limit> {
+        let wanted = Wanted { address: network_of(wanted.address), ..wanted };
         let mut counts = self.lock();
         let kept_back = if limits.reserve && !wanted.reserved { RESERVED } else { 0 };
         if counts.total >= limits.total.saturating_sub(kept_back) {
@@ -155,6 +157,17 @@ mod tests {
             assert_eq!(slots.total(), 0);
             assert!(slots.lock().roles.is_empty() && slots.lock().addresses.is_empty() && slots.lock().rules.is_empty());
         }
+    }
+
+    #[test]
+    fn hosts_of_one_ipv6_network_share_the_limit_of_an_address() {
+        let limits = SessionLimits { per_address: Some(1), ..OPEN };
+        let slots = Arc::new(SessionSlots::default());
+        let held = slots.take(wanted("alice", "2001:db8::1"), &limits).unwrap();
+        assert_eq!(slots.take(wanted("bob", "2001:db8::ffff:2"), &limits).err(), Some(Limit::Address));
+        assert!(slots.take(wanted("bob", "2001:db8:0:1::1"), &limits).is_ok());
+        drop(held);
+        assert!(slots.take(wanted("bob", "2001:db8::ffff:2"), &limits).is_ok());
     }
 
     #[test]
