@@ -15,12 +15,12 @@
 //! | 7 | [`session`] | one connection, from accept to its record |
 //! | 6 | [`snapshot`] | settings and what their files held, immutable |
 //! | 5 | [`config`] | YAML to settings |
-//! | 4 | [`tls`], [`backend`], [`observe`], [`pki`] | one external world each: rustls, PostgreSQL, sinks, rcgen |
+//! | 4 | [`tls`], [`backend`], [`observe`], [`harden`], [`pki`] | one external world each: rustls, PostgreSQL, sinks, the kernel, rcgen |
 //! | | [`os`] | the system's answers, for floor 4 and those above |
 //! | 3 | [`error`] | why, and what each reader is told |
 //! | 2 | [`policy`] | may this identity do this |
 //! | 1 | [`identity`] | a verified certificate's names |
-//! | 0 | [`wire`], [`types`], [`notice`], [`crypto`] | bytes and words |
+//! | 0 | [`wire`], [`types`], [`crypto`] | bytes and words |
 //!
 //! # Life of a connection
 //! [`listen`] accepts; [`session`] reads the first packet, does the TLS handshake by [`tls`], reads the StartupMessage, asks
@@ -36,10 +36,10 @@ pub mod config;
 pub mod crypto;
 pub mod daemon;
 pub mod error;
+pub mod harden;
 pub mod identity;
 pub mod limits;
 pub mod listen;
-pub mod notice;
 pub mod observe;
 pub mod os;
 pub mod pki;

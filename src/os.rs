@@ -1,5 +1,6 @@
-//! The operating system's answers to questions about itself: the home of `nix`.
+//! The operating system's answers to questions about itself: with `harden`, the home of `nix`.
 
+mod account;
 mod listeners;
 mod lock;
 mod process;
@@ -20,6 +21,7 @@ use nix::sys::signal::kill;
 use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{Gid, Pid, Uid, getgroups, setegid, seteuid, setgroups};
 
+pub use account::Account;
 pub use listeners::Listeners;
 pub use lock::Lock;
 pub use nix::sys::signal::Signal;
@@ -94,6 +96,12 @@ pub fn acting_as<T>(uid: u32, step: impl FnOnce() -> T) -> io::Result<T> {
     setegid(mine)?;
     setgroups(&groups)?;
     Ok(outcome?)
+}
+
+/// The same for people, and for chown(1): the name, or the number where the databases know none.
+pub fn us() -> String {
+    let us = effective_uid();
+    Account::of_uid(us).ok().and_then(|account| account.name).unwrap_or_else(|| us.to_string())
 }
 
 /// Opens a file for reading, without waiting for anybody at the other end if it is a pipe.

@@ -50,6 +50,7 @@ install_debian_packages() {
     if [ "$purpose" = test ]; then
         command -v openssl >/dev/null || missing+=(openssl)
         command -v setpriv >/dev/null || missing+=(util-linux)
+        command -v strace >/dev/null || missing+=(strace)
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
         command -v javac >/dev/null || missing+=(default-jdk-headless)
         [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)

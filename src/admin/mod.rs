@@ -70,14 +70,22 @@ impl fmt::Display for AdminError {
 }
 
 impl Admin {
-    /// Binds what is configured.
+    /// Binds the endpoint, if one is configured.
     ///
     /// # Errors
-    /// The first that fails; nothing is left behind.
+    /// It cannot be bound.
     pub fn bind(settings: &AdminSettings) -> Result<Self, AdminError> {
         let endpoint = settings.listen.map(bind).transpose().map_err(AdminError::Endpoint)?;
+        Ok(Self { endpoint, hosts: settings.hosts.clone(), socket: None })
+    }
+
+    /// Makes the socket, if one is configured: as the user whom it is to belong to.
+    ///
+    /// # Errors
+    /// It cannot be made; nothing is left behind.
+    pub fn with_socket(self, settings: &AdminSettings) -> Result<Self, AdminError> {
         let socket = settings.socket.as_deref().map(AdminSocket::bind).transpose().map_err(AdminError::Socket)?;
-        Ok(Self { endpoint, hosts: settings.hosts.clone(), socket })
+        Ok(Self { socket, ..self })
     }
 
     /// Begins to serve, within a runtime.

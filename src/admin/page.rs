@@ -72,10 +72,20 @@ pub fn lines(status: &Status) -> Vec<(String, String)> {
             line("takes a restart", reload.needs_restart.join(", "));
         }
     }
+    let hardening = &status.hardening;
+    line("user", hardening.user.clone());
+    line("harden", format!("{}: in force: {}", hardening.mode, listed(&hardening.in_force)));
+    for missing in &hardening.not_in_force {
+        line("not in force", missing.clone());
+    }
     for notice in &status.notices {
         line("notice", notice.clone());
     }
     lines
+}
+
+fn listed(words: &[String]) -> String {
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
 /// `3 d 04:05:06`.

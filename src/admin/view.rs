@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::desk::{ReloadDesk, ReloadOutcome};
 use super::health::{BackendState, Phase, unready};
-use crate::observe::{Moment, Observers, ProcessUsage};
+use crate::observe::{Hardening, Moment, Observers, ProcessUsage};
 use crate::os;
 use crate::session::Sessions;
 use crate::snapshot::Snapshots;
@@ -43,6 +43,8 @@ pub struct About {
     pub listen: Vec<String>,
     /// What the operator should know as long as the daemon runs.
     pub notices: Vec<String>,
+    /// What the process gave up at its start.
+    pub hardening: Hardening,
     /// When the daemon started.
     pub started: SystemTime,
 }
@@ -80,6 +82,9 @@ pub struct Status {
     pub reload: Option<ReloadOutcome>,
     /// What the operator should know.
     pub notices: Vec<String>,
+    /// What the process gave up at its start.
+    #[serde(default)]
+    pub hardening: Hardening,
 }
 
 /// PostgreSQL behind Postern.
@@ -180,7 +185,7 @@ impl View {
         let reason = unready(self.phase(), backend);
         let totals = self.observers.totals();
         let sessions = self.sessions.totals();
-        let About { config, listen, notices, started } = &self.about;
+        let About { config, listen, notices, hardening, started } = &self.about;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: process::id(),
@@ -205,7 +210,8 @@ impl View {
             },
             certificates: CertificatesStatus::of(self.snapshots.current().tls()),
             reload: self.desk.last(),
-            notices: notices.iter().cloned().chain(self.snapshots.current().notices().iter().map(ToString::to_string)).collect(),
+            notices: [notices.clone(), self.snapshots.current().notices()].concat(),
+            hardening: hardening.clone(),
         }
     }
 

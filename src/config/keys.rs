@@ -175,8 +175,7 @@ macro_rules! keys {
 
 #[rustfmt::skip] // a table
 const KEYS: &[Known] = keys! {
-    Built: "listen" "proxy_protocol" "tls" "backend" "hba" "sessions" "cancel" "limits" "shutdown" "audit" "admin" "log" "reload" "denylist_file";
-    Later: "harden" "user";
+    Built: "listen" "proxy_protocol" "tls" "backend" "hba" "sessions" "cancel" "limits" "shutdown" "audit" "admin" "log" "reload" "denylist_file" "harden" "user";
     Built: "proxy_protocol.trusted";
     Built: "tls.ssl_cert_file" "tls.ssl_key_file" "tls.ssl_ca_file" "tls.ssl_crl_file" "tls.x509_v1";
     Built: "tls.sni" "tls.sni[].hosts" "tls.sni[].ssl_cert_file" "tls.sni[].ssl_key_file";

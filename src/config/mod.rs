@@ -19,6 +19,7 @@ mod proxy;
 mod raw;
 mod reader;
 mod resolve;
+mod resources;
 mod rules;
 mod settings;
 mod sni;
@@ -34,6 +35,7 @@ pub use document::Document;
 pub use files::NamedFile;
 pub use locator::Locator;
 pub use print::Effective;
+pub use resources::live_resources;
 pub use settings::{AdminSettings, BootSettings, CancelPlaintext, Fate, LimitSettings, LiveSettings, Settings, ShutdownSettings};
 
 use diagnostic::Faults;

@@ -14,11 +14,12 @@ use super::rules::rules;
 use super::settings::{BootSettings, CancelPlaintext, Fate, LimitSettings, LiveSettings, Settings, ShutdownSettings};
 use super::sni::sni;
 use super::values::{
-    LONGEST_SESSION, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, pause, peer, port, rate_or_none,
-    text,
+    LONGEST_SESSION, account, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, pause, peer, port,
+    rate_or_none, text,
 };
 use super::words::Lookup;
 use crate::backend::{BackendSettings, BackendTarget, Introduction, LookupSettings};
+use crate::harden::{HardenSettings, Mode};
 use crate::limits::SessionLimits;
 use crate::observe::{AuditDestination, AuditSettings, LogFormat, LogLevel, LogSettings, ObserveSettings, OnFailure};
 use crate::policy::Policy;
@@ -55,8 +56,9 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let admin = admin::settings(&root, folder, listen.as_deref().unwrap_or_default(), faults);
     let log = log(&root.section("log", faults), faults);
     let rules = rules?;
+    let harden = harden(&root, faults);
     Some(Settings {
-        boot: BootSettings { listen: listen?, observe: ObserveSettings { audit: audit?, log: log? }, admin: admin? },
+        boot: BootSettings { listen: listen?, observe: ObserveSettings { audit: audit?, log: log? }, admin: admin?, harden: harden? },
         live: LiveSettings {
             tls: tls?,
             backend: backend?,
@@ -212,6 +214,13 @@ fn log(section: &Section<'_>, faults: &mut Faults) -> Option<LogSettings> {
     let formats = choice(&[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]);
     let format = section.optional("format", LogFormat::Auto, formats, faults);
     Some(LogSettings { level: level?, format: format? })
+}
+
+fn harden(root: &Section<'_>, faults: &mut Faults) -> Option<HardenSettings> {
+    let modes = choice(&[("required", Mode::Required), ("best_effort", Mode::BestEffort), ("none", Mode::None)]);
+    let mode = root.optional("harden", Mode::BestEffort, modes, faults);
+    let user = root.optional("user", None, nullable(account), faults);
+    Some(HardenSettings { mode: mode?, user: user? })
 }
 
 const POSTGRESQL_PORT: u16 = 5432;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::backend::BackendSettings;
+use crate::harden::HardenSettings;
 use crate::limits::SessionLimits;
-use crate::notice::Notice;
 use crate::observe::ObserveSettings;
 use crate::policy::Policy;
 use crate::tls::TlsSettings;
@@ -31,6 +31,8 @@ pub struct BootSettings {
     pub observe: ObserveSettings,
     /// Where operators look.
     pub admin: AdminSettings,
+    /// What the process gives up before it serves.
+    pub harden: HardenSettings,
 }
 
 /// Where operators look: `admin` of the configuration.
@@ -51,20 +53,20 @@ impl BootSettings {
     }
 
     /// What an operator should know about them although it is no fault, a sentence each.
-    pub fn notices(&self) -> Vec<Notice> {
+    pub fn notices(&self) -> Vec<String> {
         let exposed = self.admin.listen.filter(|address| !address.ip().is_loopback());
         let warn = |address| {
-            let found = format!(
-                "admin.listen: {address} is not loopback: whoever reaches it reads metrics and status, in the clear and without a password"
-            );
-            Notice::new(found, "keep others away with a firewall or a network policy")
+            format!(
+                "admin.listen: {address} is not loopback: whoever reaches it reads metrics and status, in the clear and without a password; \
+                 keep others away with a firewall or a network policy"
+            )
         };
         exposed.map(warn).into_iter().collect()
     }
 }
 
 /// The keys of [`BootSettings`], sections as a whole.
-const BOOT_KEYS: [&str; 4] = ["listen", "audit", "admin", "log"];
+const BOOT_KEYS: [&str; 6] = ["listen", "audit", "admin", "log", "harden", "user"];
 
 /// What each new connection is judged and served by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +77,8 @@ pub struct LiveSettings {
     pub backend: BackendSettings,
     /// The rules, at least one, and their maps.
     pub policy: Policy,
-    /// What an operator should know of them although it is no fault.
-    pub rule_notices: Vec<Notice>,
+    /// What an operator should know of them although it is no fault, a sentence each.
+    pub rule_notices: Vec<String>,
     /// The files that they were read from or would be: a change of any, or of a folder among them, can change them.
     pub rule_files: Vec<PathBuf>,
     /// The load balancers that state their clients' addresses, and must.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::keys::{nearest, one_of};
 use super::raw::{Node, Value};
 use super::reader::{Read, Wrong};
-use crate::os;
+use crate::os::{self, Account};
 
 /// `null`, or what `read` takes.
 pub(super) fn nullable<T>(read: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Option<T>> {
@@ -231,6 +231,28 @@ pub(super) fn peer(node: &Node) -> Read<u32> {
         Ok(Some(uid)) => Ok(uid),
         Ok(None) => {
             Err(wrong("write the user that PostgreSQL runs as, or its uid without quotes").which("who is not known on this machine"))
+        }
+        Err(error) => Err(wrong("write the uid").which(format!("who cannot be looked up ({error})"))),
+    }
+}
+
+/// The OS user that Postern becomes, by name or uid: anybody but root.
+pub(super) fn account(node: &Node) -> Read<Account> {
+    let wrong = |advice: &str| Wrong::new("an OS user's name or uid, other than root's", advice);
+    let found = if let Value::Number { whole: Some(uid), .. } = node.value {
+        // The highest uid is -1, which system calls take for "no change".
+        let uid = u32::try_from(uid).ok().filter(|uid| *uid != u32::MAX).ok_or_else(|| wrong("write a uid from 1 to 4294967294"))?;
+        Account::of_uid(uid).map(Some)
+    } else {
+        Account::of_name(text(node, || wrong("write the user that Postern is to become, or null"))?)
+    };
+    match found {
+        Ok(Some(account)) if account.uid == 0 => {
+            Err(wrong("make a user for Postern alone: useradd --system postern").which("which is root"))
+        }
+        Ok(Some(account)) => Ok(account),
+        Ok(None) => {
+            Err(wrong("make the user: useradd --system postern; or write a uid without quotes").which("who is not known on this machine"))
         }
         Err(error) => Err(wrong("write the uid").which(format!("who cannot be looked up ({error})"))),
     }

@@ -7,10 +7,12 @@ mod signals;
 mod systemd;
 
 use std::io;
+use std::iter;
 use std::net::TcpListener;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::{Builder, Runtime};
@@ -23,11 +25,12 @@ use reload::{Next, Reloader};
 use signals::{Signal, Signals};
 
 use crate::admin::{About, Admin, AdminError, Phase, ReloadDesk, View};
+use crate::config::BootSettings;
 use crate::error::EndReason;
+use crate::harden::{Confined, HardenError, Outcome, Report};
 use crate::listen::{BindError, accept_all, bind};
-use crate::notice::Notice;
-use crate::observe::{Event, ObserveError, Observers};
-use crate::os;
+use crate::observe::{Event, Hardening, ObserveError, Observers};
+use crate::os::{self, Account};
 use crate::session::{Door, House, watch_for_lost_clients, watch_timers};
 use crate::snapshot::{Look, Ready, Snapshots};
 
@@ -48,6 +51,8 @@ pub enum DaemonError {
     Admin(AdminError),
     /// Audit or log cannot be opened.
     Observe(ObserveError),
+    /// The process cannot become whom it should, or give up what it must.
+    Harden(HardenError),
     /// The kernel refused a thread, a timer or a signal handler.
     Runtime(io::Error),
 }
@@ -58,12 +63,13 @@ impl std::fmt::Display for DaemonError {
             Self::Bind(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
             Self::Observe(error) => error.fmt(f),
+            Self::Harden(error) => error.fmt(f),
             Self::Runtime(error) => write!(f, "the runtime cannot be started: {error}"),
         }
     }
 }
 
-/// A daemon whose sockets are bound and whose files are open; no thread runs yet.
+/// A daemon whose sockets are bound, whose files are open, and which has given up what it has no use for; no thread runs yet.
 pub struct Daemon {
     bound: Bound,
     observers: crate::observe::OpenedObservers,
@@ -75,25 +81,47 @@ struct Loaded {
     config: PathBuf,
     look: Look,
     ready: Ready,
+    /// What is to be known of the process itself.
+    notices: Vec<String>,
+    /// What it gave up.
+    report: Report,
 }
 
-/// The sockets.
-struct Bound {
+/// The sockets, which whoever starts the process may bind, and what else can be known before it is fenced in alone.
+pub struct Bound {
     clients: Vec<TcpListener>,
     admin: Admin,
+    workers: usize,
 }
 
-impl Daemon {
-    /// Binds every address and opens audit and log. `look` is what the files were like when `config` was loaded.
+impl Bound {
+    /// Binds every address.
     ///
     /// # Errors
     /// The first that fails; nothing is left behind.
-    pub fn prepare(config: &Path, look: Look, ready: Ready) -> Result<Self, DaemonError> {
-        let settings = &ready.boot;
+    pub fn new(settings: &BootSettings) -> Result<Self, DaemonError> {
         let clients = settings.listen.iter().map(|address| bind(*address)).collect::<Result<_, _>>().map_err(DaemonError::Bind)?;
         let admin = Admin::bind(&settings.admin).map_err(DaemonError::Admin)?;
+        // One for each processor, or as many as the control group's quota lets run, which is read from files out of reach later.
+        let workers = available_parallelism().map_or(1, usize::from);
+        Ok(Self { clients, admin, workers })
+    }
+}
+
+impl Daemon {
+    /// Opens the audit and makes the admin socket, as the user and within the fence of `confined`, and gives up what only a start needs.
+    /// `look` is what the files were like when `config` was loaded.
+    ///
+    /// # Errors
+    /// The first that fails; nothing is left behind.
+    pub fn prepare(bound: Bound, config: &Path, look: Look, ready: Ready, confined: Confined) -> Result<Self, DaemonError> {
+        let settings = &ready.boot;
+        let admin = bound.admin.with_socket(&settings.admin).map_err(DaemonError::Admin)?;
         let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
-        Ok(Self { bound: Bound { clients, admin }, observers, loaded: Loaded { config: config.to_owned(), look, ready } })
+        let notices = iter::once(descriptor_notice()).chain(root_notice()).collect();
+        let report = confined.seal().map_err(DaemonError::Harden)?;
+        let loaded = Loaded { config: config.to_owned(), look, ready, notices, report };
+        Ok(Self { bound: Bound { admin, ..bound }, observers, loaded })
     }
 
     /// Serves until TERM, then lets the sessions leave, or until INT or a second TERM, then ends them; and returns.
@@ -102,11 +130,10 @@ impl Daemon {
     /// A thread, timer or signal handler that the kernel refuses.
     pub fn run(self) -> Result<(), DaemonError> {
         let Self { bound, observers, loaded } = self;
-        let notice = descriptor_notice();
         let observers = observers.start().map_err(DaemonError::Observe)?;
         tell_panics(observers.clone());
-        let runtime = Builder::new_multi_thread().enable_all().build().map_err(DaemonError::Runtime)?;
-        let outcome = serve(&runtime, bound, loaded, &observers, notice);
+        let runtime = Builder::new_multi_thread().worker_threads(bound.workers).enable_all().build().map_err(DaemonError::Runtime)?;
+        let outcome = serve(&runtime, bound, loaded, &observers);
         runtime.shutdown_timeout(Duration::ZERO);
         observers.shutdown(AUDIT_TIMEOUT);
         outcome.map_err(DaemonError::Runtime)
@@ -141,18 +168,38 @@ fn descriptor_notice() -> String {
     }
 }
 
-fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers, notice: String) -> io::Result<()> {
+/// A process of root's that is taken over reads and writes root's files, where the fence does not keep it from them.
+fn root_notice() -> Option<String> {
+    let text = "user: the daemon runs as root; name a user of its own, whom it becomes once its sockets are bound";
+    (os::effective_uid() == 0).then(|| text.to_owned())
+}
+
+/// What of the sandbox holds, for whoever looks.
+fn hardening(report: &Report) -> Hardening {
+    let (mut in_force, mut not_in_force) = (Vec::new(), Vec::new());
+    for Outcome { measure, missing } in &report.outcomes {
+        match missing {
+            None => in_force.push(measure.label().to_owned()),
+            Some(why) => not_in_force.push(format!("{}: {why}", measure.label())),
+        }
+    }
+    let us = os::effective_uid();
+    let user = Account::of_uid(us).map_or_else(|_| format!("uid {us}"), |account| account.to_string());
+    Hardening { mode: report.mode.label().to_owned(), user, in_force, not_in_force }
+}
+
+fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers) -> io::Result<()> {
     runtime.block_on(async {
         // Before anything says that the daemon is up: a signal from then on is never the default one.
         let mut signals = Signals::install()?;
-        let Loaded { config, look, ready } = loaded;
+        let Loaded { config, look, ready, notices: own, report } = loaded;
+        let hardening = hardening(&report);
         let addresses = bound.clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
         let listeners = bound.clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-        let shown = |notices: Vec<Notice>| notices.iter().map(ToString::to_string).chain([notice.clone()]).collect::<Vec<_>>();
-        let (notices, lasting_notices) = (shown(ready.notices()), shown(ready.boot.notices()));
+        let notices = [ready.notices(), own.clone()].concat();
         let version = env!("CARGO_PKG_VERSION");
-        observers.emit(&Event::DaemonStarted { version, listen: &addresses, config: &config, notices: &notices });
-        let snapshots = Arc::new(Snapshots::new(ready.snapshot));
+        observers.emit(&Event::DaemonStarted { version, listen: &addresses, config: &config, notices: &notices, hardening: &hardening });
+        let (snapshots, lasting_notices) = (Arc::new(Snapshots::new(ready.snapshot)), [ready.boot.notices(), own].concat());
         let (desk, calls) = ReloadDesk::new();
         let house = House::default();
         let (phase, phases) = watch::channel(Phase::Starting);
@@ -163,7 +210,13 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers,
             snapshots: Arc::clone(&snapshots),
             desk,
             phase: phases,
-            about: About { config: config.clone(), listen: addresses.clone(), notices: lasting_notices, started: SystemTime::now() },
+            about: About {
+                config: config.clone(),
+                listen: addresses.clone(),
+                notices: lasting_notices,
+                hardening,
+                started: SystemTime::now(),
+            },
         })?;
         let (alive, mut all_gone) = mpsc::channel(1);
         let door = Door { snapshots: Arc::clone(&snapshots), house: house.clone(), observers: observers.clone(), alive };
@@ -192,6 +245,7 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers,
             snapshots: Arc::clone(&snapshots),
             sessions: Arc::clone(&house.sessions),
             observers: observers.clone(),
+            report,
             boot: ready.boot,
             booted: ready.document.clone(),
             document: ready.document,

@@ -4,7 +4,7 @@
 //! An operator who asks, by HUP or `postern reload`, is answered by what stands in the files now. What is noticed by looking at them may
 //! still be in the making: it is taken when two looks, a second apart, find the same.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use crate::admin::{ReloadCalls, ReloadOutcome};
-use crate::config::{BootSettings, Document};
+use crate::config::{BootSettings, Document, live_resources};
+use crate::harden::{Named, Outside, Report, Resources};
 use crate::observe::{Event, Observers, ReloadReport, ReloadResult, ReloadTrigger};
 use crate::os::unix_now;
 use crate::session::Sessions;
@@ -30,6 +31,8 @@ pub(super) struct Reloader {
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) observers: Observers,
+    /// What the process gave up, and with it what it can still reach.
+    pub(super) report: Report,
     /// What was bound and opened at the start.
     pub(super) boot: BootSettings,
     /// What was written in the file at the start.
@@ -99,7 +102,13 @@ impl Reloader {
         let attempt = spawn_blocking(move || Attempt::new(&config, &tried, Some(&current))).await;
         self.next = Next::Change;
         let report = match attempt {
-            Ok(Attempt { look, outcome: Ok(ready) }) => self.apply(trigger, look, ready),
+            Ok(Attempt { look, outcome: Ok(ready) }) => match self.beyond_the_fence(live_resources_of(&self.config, &ready)) {
+                faults if faults.is_empty() => self.apply(trigger, look, ready),
+                faults => {
+                    self.tried = look;
+                    rejected(trigger, faults)
+                }
+            },
             Ok(Attempt { outcome: Err(unusable), .. })
                 if unusable.between_two_pairs
                     && let Some(until) = until
@@ -109,8 +118,13 @@ impl Reloader {
                 return;
             }
             Ok(Attempt { look, outcome: Err(unusable) }) => {
+                // A file that cannot be read may be one that the process has put out of its own reach.
+                let faults = unusable.faults.to_string();
+                let unread = look.files().filter(|file| faults.contains(&file.display().to_string()));
+                let read = unread.map(|file| Named::new(file.display().to_string(), file)).collect();
+                let beyond = self.beyond_the_fence(Resources { read, ..Resources::default() });
                 self.tried = look;
-                rejected(trigger, unusable.faults.to_string().lines().map(str::to_owned).collect())
+                rejected(trigger, faults.lines().map(str::to_owned).chain(beyond).collect())
             }
             Err(_) => {
                 rejected(trigger, vec!["reading the files panicked, which is a fault of Postern; what was in force stays".to_owned()])
@@ -124,10 +138,18 @@ impl Reloader {
         }
     }
 
+    /// What this process put out of its own reach at its start, as faults: only a new one can have it.
+    fn beyond_the_fence(&self, resources: Resources) -> Vec<String> {
+        let outside = self.report.outside(&resources);
+        let fault = |Outside { setting, what }| {
+            format!("{setting}: {what} is out of this process's reach, which was fixed at its start; that needs a restart")
+        };
+        outside.into_iter().map(fault).collect()
+    }
+
     fn apply(&mut self, trigger: ReloadTrigger, look: Look, ready: Ready) -> ReloadReport {
         let known = self.snapshots.current().notices();
-        let new = ready.snapshot.notices().into_iter().filter(|notice| !known.contains(notice));
-        let notices = new.map(|notice| notice.to_string()).collect();
+        let notices = ready.snapshot.notices().into_iter().filter(|notice| !known.contains(notice)).collect();
         let mut changed = self.document.changes(&ready.document);
         changed.retain(|key| !BootSettings::holds(key));
         for named in &ready.files {
@@ -150,6 +172,10 @@ impl Reloader {
         judgement.settle(&self.snapshots);
         ReloadReport { trigger, result: ReloadResult::Applied, changed, needs_restart, faults: Vec::new(), notices, ended }
     }
+}
+
+fn live_resources_of(config: &Path, ready: &Ready) -> Resources {
+    live_resources(config, &ready.files, &ready.snapshot.terms().backend().target)
 }
 
 fn rejected(trigger: ReloadTrigger, faults: Vec<String>) -> ReloadReport {

@@ -176,11 +176,17 @@ impl Chain {
 
 fn describe(fields: &mut Fields, event: &Event<'_>) {
     match *event {
-        Event::DaemonStarted { version, listen, config, notices } => {
+        Event::DaemonStarted { version, listen, config, notices, hardening } => {
             fields.text("version", version);
             fields.list("listen", listen);
             fields.name("config", config.as_os_str().as_encoded_bytes());
             fields.list("notices", notices);
+            fields.object("hardening", Some(hardening), |fields, hardening| {
+                fields.text("mode", &hardening.mode);
+                fields.text("user", &hardening.user);
+                fields.list("in_force", &hardening.in_force);
+                fields.list("not_in_force", &hardening.not_in_force);
+            });
         }
         Event::ConnectionRefused(report) => refused(fields, report),
         Event::SessionStarted(opening) => started(fields, opening),

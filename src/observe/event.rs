@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::hardening::Hardening;
 use super::reload::{ExpiryReport, ReloadReport};
 use super::report::{AdminReport, CancelReport, RefusalReport, SessionOpening, SessionReport};
 
@@ -23,6 +24,8 @@ pub enum Event<'a> {
         config: &'a Path,
         /// What the operator should know about this configuration although it is no fault, a sentence each.
         notices: &'a [String],
+        /// What the process gave up before.
+        hardening: &'a Hardening,
     },
     /// A socket accepts connections.
     Listening {

@@ -14,6 +14,7 @@ use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::event::Event;
+use super::hardening::Hardening;
 use super::lines::LineWriter;
 use super::merge::{Kind, Limiter};
 use super::phrase::{Asked, Authorized, Host, Named, SessionTime, Told};
@@ -76,9 +77,12 @@ impl Log {
 
     fn say(&self, event: &Event<'_>) {
         match *event {
-            Event::DaemonStarted { version, listen, config, notices } => {
+            Event::DaemonStarted { version, listen, config, notices, hardening } => {
                 let config = Quoted(config.as_os_str().as_encoded_bytes());
                 tracing::info!("postern {version} started: listen={} config={config}", Quoted(listen.join(", ").as_bytes()));
+                let Hardening { mode, user, in_force, not_in_force } = hardening;
+                tracing::info!("harden={mode} user={} in force: {}", Quoted(user.as_bytes()), in_force.join(", "));
+                not_in_force.iter().for_each(|missing| tracing::warn!("harden: not in force: {}", Escaped(missing.as_bytes())));
                 notices.iter().for_each(|notice| tracing::warn!("{}", Escaped(notice.as_bytes())));
             }
             Event::Listening { address } => tracing::info!("listening on {}", Escaped(address.as_bytes())),

@@ -6,6 +6,7 @@
 
 mod audit;
 mod event;
+mod hardening;
 mod json;
 mod lines;
 mod log;
@@ -34,6 +35,7 @@ use std::time::{Duration, SystemTime};
 use ulid::Ulid;
 
 pub use event::Event;
+pub use hardening::Hardening;
 pub use metrics::{Moment, ProcessUsage, Totals};
 pub use reload::{ExpiryReport, ReloadReport, ReloadResult, ReloadTrigger};
 pub use report::{

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::*;
@@ -116,7 +117,14 @@ pub(super) fn expiring(left: i64) -> ExpiryReport {
 }
 
 pub(super) fn start<'a>(notices: &'a [String]) -> Event<'a> {
-    Event::DaemonStarted { version: "0.1.0", listen: notices, config: Path::new("/etc/postern/postern.yaml"), notices }
+    static HARDENING: LazyLock<Hardening> = LazyLock::new(|| Hardening {
+        mode: "best_effort".to_owned(),
+        user: "postern (uid 990)".to_owned(),
+        in_force: vec!["capabilities".to_owned()],
+        not_in_force: vec!["files: this kernel has no Landlock".to_owned()],
+    });
+    let config = Path::new("/etc/postern/postern.yaml");
+    Event::DaemonStarted { version: "0.1.0", listen: notices, config, notices, hardening: &HARDENING }
 }
 
 /// What names an attacker would send.

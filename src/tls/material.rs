@@ -146,7 +146,11 @@ impl Source<'_> {
         let unreadable = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => self.fault("there is no such file; give the path of a PEM file, or make it with `postern pki`"),
             std::io::ErrorKind::PermissionDenied => {
-                self.fault("it may not be read by the user that runs Postern; change its owner or its mode")
+                let us = os::us();
+                self.fault(format!(
+                    "it may not be read by {us}, whom Postern runs as; chown {us} {file}, or, if it is that user's, chmod u+r {file}",
+                    file = self.file.display()
+                ))
             }
             _ => self.fault(format!("it cannot be read: {error}")),
         };

@@ -31,7 +31,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::error::TlsFailure;
 use crate::identity::ClientIdentity;
-use crate::notice::Notice;
 use crate::os::unix_now;
 
 use crls::{Crls, ReadCrls};
@@ -105,7 +104,7 @@ struct Inner {
     /// The CRLs of `trust` with what their file held.
     crls: Option<Crls>,
     hints: Arc<[DistinguishedName]>,
-    warnings: Vec<Notice>,
+    warnings: Vec<String>,
     lifespans: Vec<Lifespan>,
 }
 
@@ -239,7 +238,7 @@ impl Acceptor {
     }
 
     /// What the operator should know about the files, a sentence each, as of the time they were loaded.
-    pub fn warnings(&self) -> &[Notice] {
+    pub fn warnings(&self) -> &[String] {
         &self.0.warnings
     }
 

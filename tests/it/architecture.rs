@@ -29,7 +29,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("wire", 0),
     // Beneath the ground: words and digests that even the bytes are made of.
     ("types", 0),
-    ("notice", 0),
     ("crypto", 0),
 ];
 
@@ -57,6 +56,9 @@ const HOMES: &[(&str, &str)] = &[
     ("socket2", "listen/"),
     ("sd_notify", "daemon/systemd.rs"),
     ("tikv_jemallocator", "main.rs"),
+    ("caps", "harden/process.rs"),
+    ("landlock", "harden/landlock.rs"),
+    ("seccompiler", "harden/seccomp.rs"),
     ("clap", "cli/"),
     ("hyper", "admin/"),
     ("hyper_util", "admin/"),

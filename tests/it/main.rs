@@ -30,6 +30,7 @@ mod drain;
 mod drivers;
 mod explain;
 mod fuzz;
+mod harden;
 mod harness;
 mod hostile;
 mod introduction;

@@ -84,7 +84,7 @@ impl Cluster {
     pub(super) fn start(installation: &Installation, workplace: &Workplace, interrupt: &Interrupt) -> Result<Self, DemoError> {
         let folder = workplace.servers.clone();
         let data = folder.join("data");
-        // Whoever reaches the socket is trusted, and nobody but its owner does: the folder is for him alone.
+        // Whoever reaches the socket is trusted, and nobody but its owner and us does: the folder keeps the others away.
         let mut initdb = installation.program("initdb", workplace);
         initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
         let initialised = initdb.stdin(Stdio::null()).output();
@@ -173,11 +173,4 @@ fn succeeded(name: &'static str, output: std::io::Result<Output>) -> Result<(), 
 const PORT: &str = "5432";
 
 /// No TCP; and no waiting for the disk, since all of it goes at the end.
-const SETTINGS: [&str; 6] = [
-    "listen_addresses=",
-    "unix_socket_permissions=0700",
-    "fsync=off",
-    "full_page_writes=off",
-    "synchronous_commit=off",
-    "shared_buffers=16MB",
-];
+const SETTINGS: [&str; 5] = ["listen_addresses=", "fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=16MB"];

@@ -9,7 +9,8 @@ use super::error::DemoError;
 use crate::crypto::{Sha256, random};
 use crate::os::User;
 
-/// Two folders, each of one user alone: nobody else on this machine reaches PostgreSQL's socket, which trusts whoever does.
+/// Two folders, each of one user alone, and PostgreSQL's socket within Postern's reach: nobody else on this machine reaches it, and it
+/// trusts whoever does.
 pub(super) struct Workplace {
     root: PathBuf,
     /// Postern's: configuration, audit trail, log.
@@ -37,7 +38,9 @@ impl Workplace {
         }
         if let Some(user) = &self.server_user {
             fs::set_permissions(&self.root, Permissions::from_mode(0o711))?;
-            lchown(&self.servers, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+            // Its group stays ours: root that has given up its capabilities gets in as its member, to the socket.
+            lchown(&self.servers, Some(user.uid.as_raw()), None)?;
+            fs::set_permissions(&self.servers, Permissions::from_mode(0o710))?;
         }
         Ok(())
     }

@@ -3,10 +3,8 @@
 //! What PostgreSQL would refuse to load is a fault, and so is what cannot be matched as PostgreSQL matches it. Nothing is left out in
 //! silence: a line that cannot apply to TLS over TCP, or that asks for no certificate, is listed.
 
-mod elsewhere;
 mod hba;
 mod ident;
-mod options;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -15,7 +13,6 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{Diagnostic, Faults, Position};
 use super::reader::Wrong;
 use super::words::Lookup;
-use crate::notice::Notice;
 use crate::policy::{MapLine, Rule};
 use tokens::{Line, Token, Tokens};
 
@@ -23,8 +20,8 @@ use tokens::{Line, Token, Tokens};
 #[derive(Debug)]
 pub(super) struct Held<T> {
     pub(super) items: Vec<T>,
-    /// What an operator should know although it is no fault.
-    pub(super) notices: Vec<Notice>,
+    /// What an operator should know although it is no fault, a sentence each.
+    pub(super) notices: Vec<String>,
     /// Every file that was read or looked for.
     pub(super) files: BTreeSet<PathBuf>,
 }

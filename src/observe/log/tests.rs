@@ -117,7 +117,7 @@ fn no_name_forges_a_line() {
             Event::DaemonStopping,
         ];
         let lines = lines(LogLevel::Trace, json, &events);
-        assert_eq!(lines.len(), 15);
+        assert_eq!(lines.len(), 17);
         for line in lines {
             assert!(!line.chars().any(crate::observe::text::deceives) && line.len() < 64 * 1024, "{} bytes", line.len());
             assert!(!json || serde_json::from_str::<Value>(&line).is_ok(), "{line}");

@@ -27,10 +27,7 @@ pub struct Pattern {
 
 /// What a regular expression holds that is not in the subset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PatternFault {
-    what: Box<str>,
-    invalid: bool,
-}
+pub struct PatternFault(Box<str>);
 
 impl Pattern {
     /// Understands what stands behind the slash.
@@ -108,26 +105,15 @@ impl fmt::Debug for Pattern {
 }
 
 impl PatternFault {
-    /// What PostgreSQL may understand.
     fn new(what: impl Into<Box<str>>) -> Self {
-        Self { what: what.into(), invalid: false }
-    }
-
-    /// What PostgreSQL does not understand either.
-    fn invalid(what: impl Into<Box<str>>) -> Self {
-        Self { what: what.into(), invalid: true }
-    }
-
-    /// Whether PostgreSQL is known not to understand it either.
-    pub fn is_invalid(&self) -> bool {
-        self.invalid
+        Self(what.into())
     }
 }
 
 /// What it holds, to be read behind "a regular expression that".
 impl fmt::Display for PatternFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
+        f.write_str(&self.0)
     }
 }
 

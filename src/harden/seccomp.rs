@@ -1,0 +1,219 @@
+//! The system calls that a serving daemon has a use for; all others are refused with EPERM.
+//!
+//! Refused, not killed for: to whoever has taken the process over it makes no difference, and a call that is missing here, because a
+//! future C library makes it, then fails by itself instead of ending every session. clone3(2) alone fails with ENOSYS: its flags are out of
+//! a filter's sight, and a C library that hears so makes its threads by clone(2).
+
+use std::collections::BTreeMap;
+use std::env::consts::ARCH;
+use std::process;
+
+use nix::libc::{self, c_int, c_long};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    apply_filter,
+};
+
+/// Has the kernel refuse all other system calls, for this thread and those that it makes.
+pub(super) fn install() -> Result<(), String> {
+    let architecture = TargetArch::try_from(ARCH).map_err(|_| format!("there is no list of system calls for {ARCH}"))?;
+    let unbuilt = |error: BackendError| format!("the filter cannot be built: {error}");
+    let unknown = program(only_clone3(), SeccompAction::Allow, refusal(libc::ENOSYS), architecture).map_err(unbuilt)?;
+    let others = allowed().and_then(|rules| program(rules, refusal(libc::EPERM), SeccompAction::Allow, architecture)).map_err(unbuilt)?;
+    // Where both have something to say the stricter is heard, and an error is stricter than "allow" (seccomp(2)).
+    for program in [unknown, others] {
+        apply_filter(&program).map_err(|error| format!("the kernel takes no filter: {error}"))?;
+    }
+    Ok(())
+}
+
+type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
+
+fn program(rules: Rules, otherwise: SeccompAction, matched: SeccompAction, architecture: TargetArch) -> Result<BpfProgram, BackendError> {
+    SeccompFilter::new(rules, otherwise, matched, architecture)?.try_into()
+}
+
+fn refusal(errno: c_int) -> SeccompAction {
+    SeccompAction::Errno(errno.unsigned_abs())
+}
+
+fn only_clone3() -> Rules {
+    // A call without a rule is meant whatever its arguments are.
+    Rules::from([(libc::SYS_clone3, Vec::new())])
+}
+
+fn allowed() -> Result<Rules, BackendError> {
+    let mut rules = only_clone3();
+    rules.extend(GROUPS.iter().flat_map(|(_, calls)| *calls).map(|call| (*call, Vec::new())));
+    for (call, conditions) in narrow() {
+        let conditions = conditions.into_iter().map(|Where(argument, mask, value)| {
+            // Arguments are of 32 bits but for prlimit's pointer, and the upper half of a register is then nobody's.
+            let width = if mask > u64::from(u32::MAX) { SeccompCmpArgLen::Qword } else { SeccompCmpArgLen::Dword };
+            SeccompCondition::new(argument, width, SeccompCmpOp::MaskedEq(mask), value)
+        });
+        rules.entry(call).or_default().push(SeccompRule::new(conditions.collect::<Result<_, _>>()?)?);
+    }
+    Ok(rules)
+}
+
+/// The argument of this number, counted from 0, has under this mask this value.
+struct Where(u8, u64, u64);
+
+/// Calls that are allowed with some arguments only; of two entries of one call, either.
+fn narrow() -> Vec<(c_long, Vec<Where>)> {
+    let without = |argument, bits: c_int| vec![Where(argument, word(bits), 0)];
+    let with = |argument, value: c_int| vec![Where(argument, u64::from(u32::MAX), word(value))];
+    let stream = |domain: c_int| [with(0, domain), vec![Where(1, SOCKET_TYPE, word(libc::SOCK_STREAM))]].into_iter().flatten().collect();
+    vec![
+        // No memory that code could be written to, and none that becomes code.
+        (libc::SYS_mmap, without(2, libc::PROT_EXEC)),
+        (libc::SYS_mprotect, without(2, libc::PROT_EXEC)),
+        // Threads of this process; no other process, and no namespace.
+        (libc::SYS_clone, vec![Where(0, word(THREAD | NAMESPACES), word(THREAD))]),
+        (libc::SYS_prctl, with(0, libc::PR_SET_NAME)),
+        // What glibc 2.39 calls its memory in /proc/PID/maps.
+        (libc::SYS_prctl, with(0, libc::PR_SET_VMA)),
+        // abort(3), which a panic within a panic ends in.
+        (libc::SYS_tgkill, vec![Where(0, u64::from(u32::MAX), u64::from(process::id()))]),
+        // Limits are read, and not set: what would be the new one is no pointer.
+        (libc::SYS_prlimit64, vec![Where(2, u64::MAX, 0)]),
+        // Clients and a backend on loopback; a backend's Unix socket, the service manager, the name service.
+        (libc::SYS_socket, stream(libc::AF_INET)),
+        (libc::SYS_socket, stream(libc::AF_INET6)),
+        (libc::SYS_socket, with(0, libc::AF_UNIX)),
+        // This machine's addresses, for rules that say samehost or samenet (rtnetlink(7)).
+        (
+            libc::SYS_socket,
+            vec![Where(0, u64::from(u32::MAX), word(libc::AF_NETLINK)), Where(2, u64::from(u32::MAX), word(libc::NETLINK_ROUTE))],
+        ),
+        // The runtime's own, to be told of signals.
+        (libc::SYS_socketpair, with(0, libc::AF_UNIX)),
+        // Sockets that do not block; whether the log goes to a terminal.
+        (libc::SYS_ioctl, vec![Where(1, u64::from(u32::MAX), FIONBIO)]),
+        (libc::SYS_ioctl, vec![Where(1, u64::from(u32::MAX), TCGETS)]),
+        // Nothing that is there is ever cut short.
+        (libc::SYS_openat, without(2, libc::O_TRUNC)),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, without(1, libc::O_TRUNC)),
+    ]
+}
+
+/// The bits of an argument that is an `int`.
+fn word(bits: c_int) -> u64 {
+    u64::from(bits.cast_unsigned())
+}
+
+/// What makes a thread of this process (clone(2)), and what makes more than that.
+const THREAD: c_int = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+const NAMESPACES: c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_PTRACE;
+
+/// A socket's type without SOCK_CLOEXEC and SOCK_NONBLOCK (include/linux/net.h, SOCK_TYPE_MASK).
+const SOCKET_TYPE: u64 = 0xf;
+
+/// include/uapi/asm-generic/ioctls.h.
+const FIONBIO: u64 = 0x5421;
+const TCGETS: u64 = 0x5401;
+
+/// Calls that are allowed whatever their arguments are, by what needs them.
+const GROUPS: &[(&str, &[c_long])] = &[
+    ("memory", &[libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk]),
+    (
+        "threads",
+        &[
+            libc::SYS_futex,
+            libc::SYS_set_robust_list,
+            libc::SYS_rseq,
+            libc::SYS_sched_yield,
+            libc::SYS_sched_getaffinity,
+            libc::SYS_getcpu,
+            libc::SYS_gettid,
+            libc::SYS_getpid,
+            libc::SYS_exit,
+            libc::SYS_exit_group,
+            libc::SYS_restart_syscall,
+        ],
+    ),
+    ("signals", &[libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack]),
+    (
+        "clocks and timers",
+        &[libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_clock_nanosleep, libc::SYS_nanosleep, libc::SYS_gettimeofday],
+    ),
+    (
+        "the event loop",
+        &[libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_ppoll],
+    ),
+    (
+        "connections of clients, backend and operators, and a message to the service manager",
+        &[
+            libc::SYS_accept4,
+            libc::SYS_connect,
+            // The address of a netlink socket; TCP has Landlock before it, and nothing here listens any more.
+            libc::SYS_bind,
+            libc::SYS_getsockname,
+            libc::SYS_getpeername,
+            libc::SYS_getsockopt,
+            libc::SYS_setsockopt,
+            libc::SYS_recvfrom,
+            libc::SYS_recvmsg,
+            libc::SYS_sendto,
+            libc::SYS_sendmsg,
+            libc::SYS_shutdown,
+        ],
+    ),
+    (
+        "all that is open: sockets, the trail, the log",
+        &[
+            libc::SYS_read,
+            libc::SYS_readv,
+            libc::SYS_pread64,
+            libc::SYS_write,
+            libc::SYS_writev,
+            libc::SYS_lseek,
+            libc::SYS_fcntl,
+            libc::SYS_dup,
+            libc::SYS_close,
+        ],
+    ),
+    (
+        "files that a reload reads, and that rotation renames",
+        &[
+            libc::SYS_fstat,
+            libc::SYS_newfstatat,
+            libc::SYS_statx,
+            libc::SYS_readlinkat,
+            libc::SYS_getdents64,
+            libc::SYS_getcwd,
+            libc::SYS_faccessat,
+            libc::SYS_faccessat2,
+        ],
+    ),
+    ("the admin socket's name, at the end", &[libc::SYS_unlinkat]),
+    ("keys, salts and session names", &[libc::SYS_getrandom]),
+    (
+        "whom a file or a peer belongs to, and what this process uses",
+        &[libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid, libc::SYS_getrusage],
+    ),
+    #[cfg(target_arch = "x86_64")]
+    (
+        "the older names of the same, which C libraries use where there are any",
+        &[
+            libc::SYS_epoll_wait,
+            libc::SYS_poll,
+            libc::SYS_time,
+            libc::SYS_accept,
+            libc::SYS_stat,
+            libc::SYS_lstat,
+            libc::SYS_readlink,
+            libc::SYS_access,
+            libc::SYS_unlink,
+            libc::SYS_getrlimit,
+        ],
+    ),
+];

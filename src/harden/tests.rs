@@ -1,0 +1,238 @@
+//! What is refused inside. Each look is taken by a process of its own, this test program once more, since there is no way out.
+
+use std::env;
+use std::ffi::CString;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::ptrace;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{execv, getppid};
+
+use super::*;
+
+/// Names the folder of the look, in the process that takes it.
+const INSIDE: &str = "POSTERN_TEST_INSIDE";
+
+/// A folder with `read/`, `written/` and `other/`; a port that may be connected to, and one that may not.
+struct Place {
+    folder: PathBuf,
+    inside: TcpListener,
+    outside: TcpListener,
+    _abstract: UnixListener,
+}
+
+impl Place {
+    fn new(folder: &Path) -> Self {
+        for name in ["read", "written", "other"] {
+            fs::create_dir(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("file"), name).unwrap();
+        }
+        let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self {
+            folder: folder.to_owned(),
+            inside: listen(),
+            outside: listen(),
+            _abstract: UnixListener::bind_addr(&hidden(folder)).unwrap(),
+        }
+    }
+
+    /// Has `test` take the look in a process of its own.
+    fn look(&self, test: &str) {
+        let ports = [&self.inside, &self.outside].map(|listener| listener.local_addr().unwrap().port().to_string());
+        let module = module_path!().split_once("::").unwrap().1;
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", &format!("{module}::{test}"), "--nocapture", "--test-threads=1"])
+            .env(INSIDE, &self.folder)
+            .env("POSTERN_TEST_PORTS", ports.join(" "))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// An abstract socket of a process outside.
+fn hidden(folder: &Path) -> SocketAddr {
+    SocketAddr::from_abstract_name(folder.as_os_str().as_encoded_bytes()).unwrap()
+}
+
+/// The folder, if this process is the one that takes the look; else the look is taken by another.
+fn inside(test: &str) -> Option<PathBuf> {
+    let folder = env::var_os(INSIDE).map(PathBuf::from);
+    if folder.is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        Place::new(folder.path()).look(test);
+    }
+    folder
+}
+
+fn ports() -> [u16; 2] {
+    let ports = env::var("POSTERN_TEST_PORTS").unwrap();
+    let (inside, outside) = ports.split_once(' ').unwrap();
+    [inside, outside].map(|port| port.parse().unwrap())
+}
+
+fn resources(folder: &Path) -> Resources {
+    Resources {
+        read: vec![Named::new("tls.ssl_key_file", folder.join("read/file"))],
+        written: vec![Named::new("audit.file", folder.join("written/file"))],
+        connected: vec![Named::new("backend.port", ports()[0])],
+        abstract_sockets: false,
+    }
+}
+
+/// Fences this process in, as this kernel can.
+fn fenced(folder: &Path) -> Report {
+    let settings = HardenSettings { mode: Mode::BestEffort, user: None };
+    confine(&settings, &resources(folder)).unwrap().seal().unwrap()
+}
+
+/// Whether a measure is in force. A kernel that cannot enforce it proves nothing about it, and says so.
+fn holds(report: &Report, measure: Measure) -> bool {
+    let outcome = report.outcomes.iter().find(|outcome| outcome.measure == measure).unwrap();
+    outcome.missing.iter().for_each(|why| eprintln!("not in force here, {}: {why}", measure.label()));
+    outcome.missing.is_none()
+}
+
+fn denied<T>(outcome: io::Result<T>) -> bool {
+    outcome.err().is_some_and(|error| error.kind() == ErrorKind::PermissionDenied)
+}
+
+fn forbidden<T>(outcome: nix::Result<T>) -> bool {
+    outcome.err() == Some(nix::errno::Errno::EPERM)
+}
+
+#[test]
+fn files_outside_of_the_named_folders_are_out_of_reach() {
+    let Some(folder) = inside("files_outside_of_the_named_folders_are_out_of_reach") else { return };
+    let report = fenced(&folder);
+    if !holds(&report, Measure::Files) {
+        return;
+    }
+    assert!(denied(fs::read("/etc/shadow")));
+    assert!(denied(fs::read("/root/.bashrc")) || !Path::new("/root/.bashrc").exists());
+    assert!(denied(fs::read(folder.join("other/file"))));
+    assert!(denied(fs::write(folder.join("other/new"), "")));
+    assert!(denied(fs::remove_file(folder.join("read/file"))));
+    assert!(denied(OpenOptions::new().append(true).open(folder.join("read/file"))));
+    assert!(denied(fs::read_dir(folder.join("other"))));
+    assert!(fs::read_to_string("/proc/thread-self/status").is_ok_and(|status| status.contains("NoNewPrivs:\t1")));
+}
+
+#[test]
+fn what_is_read_can_be_rotated_and_what_is_written_made_anew() {
+    let Some(folder) = inside("what_is_read_can_be_rotated_and_what_is_written_made_anew") else { return };
+    fenced(&folder);
+    assert_eq!(fs::read_to_string(folder.join("read/file")).unwrap(), "read");
+    let append = |name: &str| OpenOptions::new().append(true).create(true).open(folder.join("written").join(name));
+    append("file").unwrap().write_all(b" more").unwrap();
+    append("file.after-logrotate").unwrap().write_all(b"first").unwrap();
+    assert_eq!(fs::read_to_string(folder.join("written/file")).unwrap(), "written more");
+    assert!(denied(fs::File::create(folder.join("written/file"))), "what was written is never cut short");
+}
+
+#[test]
+fn no_other_program_namespace_or_process_can_be_had() {
+    let Some(folder) = inside("no_other_program_namespace_or_process_can_be_had") else { return };
+    if !holds(&fenced(&folder), Measure::SystemCalls) {
+        return;
+    }
+    let program = CString::new("/bin/true").unwrap();
+    assert!(forbidden(execv(&program, &[&program])));
+    assert!(denied(Command::new("/bin/true").status()));
+    assert!(forbidden(ptrace::traceme()));
+    assert!(forbidden(ptrace::attach(getppid())));
+    assert!(forbidden(unshare(CloneFlags::CLONE_NEWUSER)));
+    assert!(forbidden(nix::sys::signal::kill(getppid(), None)));
+    assert!(forbidden(setrlimit(Resource::RLIMIT_CORE, 1, 1)));
+    assert!(denied(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))));
+}
+
+#[test]
+fn threads_can_be_made_and_are_confined_as_well() {
+    let Some(folder) = inside("threads_can_be_made_and_are_confined_as_well") else { return };
+    let report = fenced(&folder);
+    let refused = thread::spawn(move || [denied(fs::read("/etc/shadow")), forbidden(ptrace::traceme())]).join().unwrap();
+    assert!(!holds(&report, Measure::Files) || refused[0]);
+    assert!(!holds(&report, Measure::SystemCalls) || refused[1]);
+}
+
+#[test]
+fn the_backends_port_alone_is_connected_to_and_none_is_listened_on() {
+    let Some(folder) = inside("the_backends_port_alone_is_connected_to_and_none_is_listened_on") else { return };
+    let report = fenced(&folder);
+    let [inside, outside] = ports();
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, inside)).is_ok());
+    if holds(&report, Measure::TcpPorts) {
+        assert!(denied(TcpStream::connect((Ipv4Addr::LOCALHOST, outside))));
+        assert!(denied(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))));
+    }
+    if holds(&report, Measure::OtherProcesses) {
+        assert!(denied(UnixStream::connect_addr(&hidden(&folder))));
+    }
+}
+
+#[test]
+fn an_abstract_socket_of_the_service_manager_is_reached_and_that_is_said() {
+    let Some(folder) = inside("an_abstract_socket_of_the_service_manager_is_reached_and_that_is_said") else { return };
+    let settings = HardenSettings { mode: Mode::BestEffort, user: None };
+    let report = confine(&settings, &Resources { abstract_sockets: true, ..resources(&folder) }).unwrap().seal().unwrap();
+    assert!(!holds(&report, Measure::OtherProcesses));
+    assert!(UnixStream::connect_addr(&hidden(&folder)).is_ok());
+}
+
+#[test]
+fn no_privilege_is_left() {
+    let Some(folder) = inside("no_privilege_is_left") else { return };
+    fenced(&folder);
+    // That of the thread: who made it, the test program, has its own.
+    let mut status = String::new();
+    fs::File::open("/proc/thread-self/status").unwrap().read_to_string(&mut status).unwrap();
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+    }
+    assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+}
+
+#[test]
+fn what_a_reload_names_beyond_the_fence_is_told_by_its_key() {
+    let Some(folder) = inside("what_a_reload_names_beyond_the_fence_is_told_by_its_key") else { return };
+    let report = fenced(&folder);
+    let now = resources(&folder);
+    assert_eq!(report.outside(&now), []);
+    let mut later = now.clone();
+    later.read.push(Named::new("tls.ssl_crl_file", folder.join("read/new.crl")));
+    later.read.push(Named::new("backend.passfile", folder.join("other/pgpass")));
+    later.written.push(Named::new("admin.socket", folder.join("read/admin.sock")));
+    later.connected = vec![Named::new("backend.port", ports()[1])];
+    let settings: Vec<_> = report.outside(&later).into_iter().map(|outside| outside.setting).collect();
+    let mut expected = Vec::new();
+    if holds(&report, Measure::Files) {
+        expected.extend(["backend.passfile", "admin.socket"]);
+    }
+    if holds(&report, Measure::TcpPorts) {
+        expected.push("backend.port");
+    }
+    assert_eq!(settings, expected);
+}
+
+#[test]
+fn what_is_required_and_missing_is_named_with_what_to_do() {
+    let outcomes = vec![
+        Outcome { measure: Measure::Capabilities, missing: None },
+        Outcome { measure: Measure::Files, missing: Some("this kernel has no Landlock".to_owned()) },
+    ];
+    let confined = |mode| Confined { mode, outcomes: outcomes.clone(), fence: Fence::none() };
+    assert!(confined(Mode::BestEffort).checked().is_ok());
+    let error = confined(Mode::Required).checked().unwrap_err().to_string();
+    assert!(error.starts_with("harden: required, but not all of it can be had here: files: this kernel has no Landlock; "), "{error}");
+    assert!(error.ends_with("write harden: best_effort, which goes on without and says so"), "{error}");
+}
