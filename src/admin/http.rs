@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     X_CONTENT_TYPE_OPTIONS,
@@ -49,7 +48,7 @@ pub(super) struct Endpoint {
     pub(super) hosts: Vec<String>,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<String>;
 
 /// Serves the connections of `listener` for as long as it is polled.
 pub(super) async fn serve(listener: TcpListener, endpoint: Endpoint) {
@@ -169,8 +168,8 @@ fn refusal(status: StatusCode, text: &'static str) -> Answer {
     answer
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<String>) -> Answer {
+    let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     let headers: [(HeaderName, &'static str); 4] = [
         (CONTENT_TYPE, content_type),

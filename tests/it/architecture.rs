@@ -62,7 +62,6 @@ const HOMES: &[(&str, &str)] = &[
     ("clap", "cli/"),
     ("hyper", "admin/"),
     ("hyper_util", "admin/"),
-    ("http_body_util", "admin/"),
     ("prometheus_client", "observe/"),
     ("tracing_subscriber", "observe/"),
 ];
