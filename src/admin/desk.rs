@@ -1,4 +1,4 @@
-//! Where a reload is asked for, and what came of the last one.
+//! Where a reload is asked for, and what came of the last one; and where the daemon is asked to leave.
 
 use std::time::SystemTime;
 
@@ -21,6 +21,14 @@ pub struct ReloadCalls {
     calls: mpsc::Receiver<oneshot::Sender<ReloadOutcome>>,
     last: watch::Sender<Option<ReloadOutcome>>,
 }
+
+/// Where the daemon is asked to leave.
+#[derive(Clone, Debug)]
+pub struct LeaveDesk(watch::Sender<bool>);
+
+/// The daemon's side of it.
+#[derive(Debug)]
+pub struct LeaveCalls(watch::Receiver<bool>);
 
 /// What came of a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +86,28 @@ impl ReloadCalls {
         let outcome = ReloadOutcome::of(report);
         self.last.send_replace(Some(outcome.clone()));
         outcome
+    }
+}
+
+impl LeaveDesk {
+    /// Both sides.
+    pub fn new() -> (Self, LeaveCalls) {
+        let (ask, asked) = watch::channel(false);
+        (Self(ask), LeaveCalls(asked))
+    }
+
+    /// Asks it to let its sessions leave and to end. Asked again, it goes on with that.
+    pub(super) fn ask(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl LeaveCalls {
+    /// Resolves once an operator has asked; never, if nobody can. Cancel-safe.
+    pub async fn asked(&mut self) {
+        if self.0.wait_for(|asked| *asked).await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 

@@ -20,10 +20,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use desk::{ReloadCalls, ReloadDesk, ReloadOutcome};
+pub use desk::{LeaveCalls, LeaveDesk, ReloadCalls, ReloadDesk, ReloadOutcome};
 pub use health::Phase;
 pub use page::lines;
-pub use protocol::{Body, CertLine, Fault, FaultCode, Reply, Request, Selector, SessionLine};
+pub use protocol::{Body, CertLine, DrainLine, Fault, FaultCode, Reply, Request, Selector, SessionLine};
 pub use socket::SocketError;
 pub use view::{About, BackendStatus, CertificatesStatus, ConnectionsStatus, SessionsStatus, Status, View};
 

@@ -30,6 +30,11 @@ pub enum Request {
     Kill(Selector),
     /// To read the configuration and its files again.
     Reload,
+    /// To let the sessions leave, and to end.
+    Drain {
+        /// The connection stays open until the daemon has ended.
+        wait: bool,
+    },
 }
 
 /// Which sessions are meant.
@@ -65,8 +70,17 @@ pub enum Body {
     Killed(Vec<String>),
     /// What came of the reload.
     Reload(Box<ReloadOutcome>),
+    /// That the daemon drains.
+    Drain(DrainLine),
     /// Why there is no answer.
     Error(Fault),
+}
+
+/// Who is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainLine {
+    /// How many sessions are alive.
+    pub sessions: usize,
 }
 
 /// A live session.
@@ -146,6 +160,8 @@ struct Line {
     role: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cert: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wait: Option<bool>,
 }
 
 impl Request {
@@ -155,7 +171,7 @@ impl Request {
     /// What is wrong with it, for who sent it.
     pub fn parse(line: &[u8]) -> Result<Self, Fault> {
         let malformed = |message: String| Fault { code: FaultCode::Malformed, message };
-        let Line { v, verb, id, role, cert } = serde_json::from_slice(line)
+        let Line { v, verb, id, role, cert, wait } = serde_json::from_slice(line)
             .map_err(|error| malformed(format!("found no request ({error}), expected {{\"v\":1,\"verb\":\"status\"}} or the like")))?;
         if v != VERSION {
             return Err(malformed(format!("found version {v}, expected {VERSION}")));
@@ -164,7 +180,11 @@ impl Request {
             let known = AdminVerb::ALL.map(AdminVerb::code).join(", ");
             return Err(Fault { code: FaultCode::UnknownVerb, message: format!("found an unknown verb, expected one of {known}") });
         };
+        if wait.is_some() && verb != AdminVerb::Drain {
+            return Err(malformed("expected wait beside drain alone".to_owned()));
+        }
         match (verb, id, role, cert) {
+            (AdminVerb::Drain, None, None, None) => Ok(Self::Drain { wait: wait.unwrap_or_default() }),
             (AdminVerb::Status, None, None, None) => Ok(Self::Status),
             (AdminVerb::Sessions, None, None, None) => Ok(Self::Sessions),
             (AdminVerb::Reload, None, None, None) => Ok(Self::Reload),
@@ -174,7 +194,7 @@ impl Request {
                 malformed("found no fingerprint, expected the certificate's SHA-256: 64 digits of hex, with or without colons".to_owned())
             }),
             (AdminVerb::Kill, _, _, _) => Err(malformed("expected one of id, role and cert beside kill".to_owned())),
-            (AdminVerb::Status | AdminVerb::Sessions | AdminVerb::Reload, _, _, _) => {
+            (AdminVerb::Status | AdminVerb::Sessions | AdminVerb::Reload | AdminVerb::Drain, _, _, _) => {
                 Err(malformed("expected nothing beside this verb".to_owned()))
             }
         }
@@ -183,12 +203,13 @@ impl Request {
     /// The request as a line.
     pub fn line(&self) -> String {
         let (id, role, cert) = match self {
-            Self::Status | Self::Sessions | Self::Reload => (None, None, None),
+            Self::Status | Self::Sessions | Self::Reload | Self::Drain { .. } => (None, None, None),
             Self::Kill(Selector::Id(id)) => (Some(id.clone()), None, None),
             Self::Kill(Selector::Role(role)) => (None, Some(role.clone()), None),
             Self::Kill(Selector::Cert(cert)) => (None, None, Some(cert.clone())),
         };
-        let line = Line { v: VERSION, verb: self.verb().code().to_owned(), id, role, cert };
+        let wait = matches!(self, Self::Drain { wait: true }).then_some(true);
+        let line = Line { v: VERSION, verb: self.verb().code().to_owned(), id, role, cert, wait };
         // Numbers and text are always JSON.
         serde_json::to_string(&line).unwrap_or_default() + "\n"
     }
@@ -200,6 +221,7 @@ impl Request {
             Self::Sessions => AdminVerb::Sessions,
             Self::Kill(_) => AdminVerb::Kill,
             Self::Reload => AdminVerb::Reload,
+            Self::Drain { .. } => AdminVerb::Drain,
         }
     }
 }
@@ -238,6 +260,8 @@ mod tests {
             Request::Status,
             Request::Sessions,
             Request::Reload,
+            Request::Drain { wait: false },
+            Request::Drain { wait: true },
             Request::Kill(Selector::Id("01JD6Z".to_owned())),
             Request::Kill(Selector::Role("al\"ice\n".to_owned())),
             Request::Kill(Selector::Cert(cert)),
@@ -265,6 +289,7 @@ mod tests {
             (r#"{"v":1,"verb":"shutdown"}"#, FaultCode::UnknownVerb, "status, sessions, kill"),
             (r#"{"v":1,"verb":"STATUS"}"#, FaultCode::UnknownVerb, "status, sessions, kill"),
             (r#"{"v":1,"verb":"status","role":"a"}"#, FaultCode::Malformed, "nothing beside"),
+            (r#"{"v":1,"verb":"status","wait":true}"#, FaultCode::Malformed, "wait beside drain alone"),
             (r#"{"v":1,"verb":"status","x":1}"#, FaultCode::Malformed, "unknown field"),
             (r#"{"v":1,"verb":"kill"}"#, FaultCode::Malformed, "one of id, role and cert"),
             (r#"{"v":1,"verb":"kill","id":"a","role":"b"}"#, FaultCode::Malformed, "one of id, role and cert"),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::health::BackendState;
 use super::protocol::{Body, Fault, FaultCode, LONGEST_REQUEST, Reply, Request, VERSION};
-use super::verbs::{Peer, carry_out, forbidden, may_ask, refused};
+use super::verbs::{Peer, Tools, carry_out, forbidden, may_ask, refused};
 use super::view::View;
 use crate::observe::{Event, harmless_json};
 use crate::os;
@@ -174,10 +175,15 @@ pub(super) async fn serve(listener: UnixListener, view: Arc<View>, backend: watc
 async fn converse(mut stream: UnixStream, view: &View, backend: &watch::Receiver<BackendState>) {
     let Ok(credentials) = stream.peer_cred() else { return };
     let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
+    let mut waits = false;
     let (body, report) = if may_ask(peer.uid, os::effective_uid()) {
         match read_request(&mut stream).await {
             None => return,
-            Some(Ok(request)) => carry_out(&request, peer, &view.sessions, &view.desk, || view.status(&backend.borrow().clone())).await,
+            Some(Ok(request)) => {
+                waits = matches!(request, Request::Drain { wait: true });
+                let tools = Tools { sessions: &view.sessions, reload: &view.desk, leave: &view.leave };
+                carry_out(&request, peer, tools, || view.status(&backend.borrow().clone())).await
+            }
             Some(Err(fault)) => refused(peer, fault),
         }
     } else {
@@ -185,14 +191,19 @@ async fn converse(mut stream: UnixStream, view: &View, backend: &watch::Receiver
     };
     view.observers.emit(&Event::AdminHandled(&report));
     let _ = timeout(PATIENCE, reply(&mut stream, body)).await;
+    if waits {
+        // The kernel closes it when this process has ended, and that is what its peer waits for.
+        mem::forget(stream.into_std());
+        return;
+    }
+    let _ = stream.shutdown().await;
     // A socket that is closed with unread bytes is a reset to its peer, who may then never read the reply.
     let _ = timeout(LINGER, copy(&mut stream.take(MOST_UNREAD), &mut sink())).await;
 }
 
 async fn reply(stream: &mut UnixStream, body: Body) -> io::Result<()> {
     let json = serde_json::to_string(&Reply { v: VERSION, body }).unwrap_or_default();
-    stream.write_all((harmless_json(&json) + "\n").as_bytes()).await?;
-    stream.shutdown().await
+    stream.write_all((harmless_json(&json) + "\n").as_bytes()).await
 }
 
 /// A line, or what is wrong with it; `None` if nothing came at all.

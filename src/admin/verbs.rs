@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::desk::ReloadDesk;
-use super::protocol::{Body, CertLine, Fault, FaultCode, Request, Selector, SessionLine};
+use super::desk::{LeaveDesk, ReloadDesk};
+use super::protocol::{Body, CertLine, DrainLine, Fault, FaultCode, Request, Selector, SessionLine};
 use super::view::{Status, moment};
 use crate::error::EndReason;
 use crate::observe::{AdminReport, AdminResult};
@@ -35,14 +35,17 @@ pub(super) fn refused(peer: Peer, fault: Fault) -> (Body, AdminReport) {
     (Body::Error(fault), report(peer, None, AdminResult::Malformed, 0))
 }
 
+/// What verbs work on.
+#[derive(Clone, Copy)]
+pub(super) struct Tools<'a> {
+    pub(super) sessions: &'a Sessions,
+    pub(super) reload: &'a ReloadDesk,
+    pub(super) leave: &'a LeaveDesk,
+}
+
 /// Carries a request out.
-pub(super) async fn carry_out(
-    request: &Request,
-    peer: Peer,
-    sessions: &Sessions,
-    desk: &ReloadDesk,
-    status: impl FnOnce() -> Status,
-) -> (Body, AdminReport) {
+pub(super) async fn carry_out(request: &Request, peer: Peer, tools: Tools<'_>, status: impl FnOnce() -> Status) -> (Body, AdminReport) {
+    let Tools { sessions, reload: desk, leave } = tools;
     let (body, result, targets) = match request {
         Request::Status => (Body::Status(Box::new(status())), AdminResult::Done, 0),
         Request::Sessions => {
@@ -56,6 +59,11 @@ pub(super) async fn carry_out(
             (Body::Killed(killed), result, targets)
         }
         Request::Reload => reload(desk).await,
+        Request::Drain { .. } => {
+            leave.ask();
+            let sessions = sessions.list().len();
+            (Body::Drain(DrainLine { sessions }), AdminResult::Done, sessions)
+        }
     };
     (body, report(peer, Some(request), result, targets))
 }
@@ -132,7 +140,7 @@ const LONGEST_SHOWN: usize = 63;
 fn report(peer: Peer, request: Option<&Request>, result: AdminResult, targets: usize) -> AdminReport {
     let selector = match request {
         Some(Request::Kill(selector)) => Some(selector.parts()),
-        Some(Request::Status | Request::Sessions | Request::Reload) | None => None,
+        Some(Request::Status | Request::Sessions | Request::Reload | Request::Drain { .. }) | None => None,
     };
     AdminReport {
         verb: request.map(Request::verb),
@@ -181,7 +189,8 @@ mod tests {
         let (desk, calls) = ReloadDesk::new();
         drop(calls);
         let status = || unreachable!("nobody asked for it");
-        let (body, report) = carry_out(&Request::Reload, Peer { uid: 0, pid: None }, &Sessions::default(), &desk, status).await;
+        let tools = Tools { sessions: &Sessions::default(), reload: &desk, leave: &LeaveDesk::new().0 };
+        let (body, report) = carry_out(&Request::Reload, Peer { uid: 0, pid: None }, tools, status).await;
         assert!(matches!(body, Body::Error(Fault { code: FaultCode::Draining, .. })), "{body:?}");
         assert_eq!((report.verb, report.result), (Some(AdminVerb::Reload), AdminResult::Failed));
     }
@@ -190,7 +199,8 @@ mod tests {
     async fn a_kill_that_means_nobody_says_so() {
         let request = Request::Kill(Selector::Role("alice".to_owned()));
         let status = || unreachable!("nobody asked for it");
-        let (body, report) = carry_out(&request, Peer { uid: 0, pid: None }, &Sessions::default(), &ReloadDesk::new().0, status).await;
+        let tools = Tools { sessions: &Sessions::default(), reload: &ReloadDesk::new().0, leave: &LeaveDesk::new().0 };
+        let (body, report) = carry_out(&request, Peer { uid: 0, pid: None }, tools, status).await;
         assert_eq!((body, report.result, report.targets), (Body::Killed(Vec::new()), AdminResult::NoMatch, 0));
         assert_eq!(report.selector, Some(("role", "alice".into())));
     }

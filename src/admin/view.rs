@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::desk::{ReloadDesk, ReloadOutcome};
+use super::desk::{LeaveDesk, ReloadDesk, ReloadOutcome};
 use super::health::{BackendState, Phase, unready};
 use crate::observe::{Hardening, Moment, Observers, ProcessUsage};
 use crate::os;
@@ -28,6 +28,8 @@ pub struct View {
     pub snapshots: Arc<Snapshots>,
     /// Where reloads are asked for.
     pub desk: ReloadDesk,
+    /// Where the daemon is asked to leave.
+    pub leave: LeaveDesk,
     /// Where in its life the daemon is.
     pub phase: watch::Receiver<Phase>,
     /// What does not change.

@@ -1,7 +1,7 @@
-//! `postern status`, `sessions`, `kill` and `reload`: a question to the running daemon through its admin socket.
+//! `postern status`, `sessions`, `kill`, `reload` and `drain`: a question to the running daemon through its admin socket.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::table::{Align, table};
 use super::{ConfigFile, Exit};
-use crate::admin::{Body, ReloadOutcome, Reply, Request, Selector, SessionLine, Status, lines};
+use crate::admin::{Body, DrainLine, ReloadOutcome, Reply, Request, Selector, SessionLine, Status, lines};
 use crate::config;
 use crate::observe::{Word, harmless_json};
 
@@ -35,6 +35,16 @@ pub(super) struct Asking {
 pub(super) struct Killing {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// How to ask it to leave.
+#[derive(Debug, Args)]
+pub(super) struct Draining {
+    /// Wait until the daemon has ended
+    #[arg(long)]
+    wait: bool,
     #[command(flatten)]
     asking: Asking,
 }
@@ -99,6 +109,11 @@ pub(super) fn reload(asking: Asking) -> Exit {
     run(&Request::Reload, asking)
 }
 
+/// `postern drain`.
+pub(super) fn drain(draining: Draining) -> Exit {
+    run(&Request::Drain { wait: draining.wait }, draining.asking)
+}
+
 /// `postern kill`.
 pub(super) fn kill(killing: Killing) -> Exit {
     let Killing { target: Target { id, role, cert }, asking } = killing;
@@ -119,13 +134,17 @@ fn run(request: &Request, asking: Asking) -> Exit {
             return Exit::Config;
         }
     };
-    match ask(&socket, request) {
-        Ok(reply) => print(request, &reply, json),
-        Err(error) => {
-            eprintln!("postern: {error}");
-            Exit::Failed
+    let outcome = ask(&socket, request).and_then(|(reply, connection)| {
+        let exit = print(request, &reply, json);
+        if matches!((request, exit), (Request::Drain { wait: true }, Exit::Done)) {
+            until_it_has_ended(connection).map_err(|error| AskError::Socket(socket, error))?;
         }
-    }
+        Ok(exit)
+    });
+    outcome.unwrap_or_else(|error| {
+        eprintln!("postern: {error}");
+        Exit::Failed
+    })
 }
 
 /// The socket that the configuration names. What else is wrong with the file is the daemon's to say.
@@ -136,22 +155,30 @@ fn configured(path: &Path) -> Result<PathBuf, String> {
     })
 }
 
-fn ask(socket: &Path, request: &Request) -> Result<Reply, AskError> {
+/// The reply, and the connection that it came by.
+fn ask(socket: &Path, request: &Request) -> Result<(Reply, BufReader<UnixStream>), AskError> {
     let exchange = || {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.write_all(request.line().as_bytes())?;
+        let mut stream = BufReader::new(stream);
         let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).map(|_| reply)
+        stream.read_until(b'\n', &mut reply).map(|_| (reply, stream))
     };
-    let reply = exchange().map_err(|error| AskError::Socket(socket.to_owned(), error))?;
-    serde_json::from_slice(&reply).map_err(AskError::Reply)
+    let (reply, stream) = exchange().map_err(|error| AskError::Socket(socket.to_owned(), error))?;
+    serde_json::from_slice(&reply).map(|reply| (reply, stream)).map_err(AskError::Reply)
+}
+
+/// The daemon keeps the connection for as long as its process lives.
+fn until_it_has_ended(mut connection: BufReader<UnixStream>) -> io::Result<()> {
+    connection.get_ref().set_read_timeout(None)?;
+    io::copy(&mut connection, &mut io::sink()).map(drop)
 }
 
 fn print(request: &Request, reply: &Reply, json: bool) -> Exit {
     let exit = match &reply.body {
-        Body::Status(_) | Body::Sessions(_) => Exit::Done,
+        Body::Status(_) | Body::Sessions(_) | Body::Drain(_) => Exit::Done,
         Body::Reload(outcome) if outcome.is_applied() => Exit::Done,
         Body::Reload(_) => Exit::Failed,
         Body::Killed(ids) if ids.is_empty() => Exit::Failed,
@@ -164,6 +191,9 @@ fn print(request: &Request, reply: &Reply, json: bool) -> Exit {
         Body::Sessions(sessions) => session_table(sessions),
         Body::Killed(ids) => killed(request, ids),
         Body::Reload(outcome) => reloaded(outcome),
+        Body::Drain(DrainLine { sessions: 0 }) => "draining: no session is left".to_owned(),
+        Body::Drain(DrainLine { sessions: 1 }) => "draining: 1 session leaves when it has finished".to_owned(),
+        Body::Drain(DrainLine { sessions }) => format!("draining: {sessions} sessions leave, each when it has finished"),
         Body::Error(fault) => {
             eprintln!("postern: {}", Word(fault.message.as_bytes()));
             return exit;
@@ -222,7 +252,7 @@ fn killed(request: &Request, ids: &[String]) -> String {
         ([], Request::Kill(Selector::Id(id))) => format!("no session {}", word(id)),
         ([], Request::Kill(Selector::Role(role))) => format!("no session of role {}", word(role)),
         ([], Request::Kill(Selector::Cert(_))) => "no session of this certificate".to_owned(),
-        ([], Request::Status | Request::Sessions | Request::Reload) => "no session".to_owned(),
+        ([], Request::Status | Request::Sessions | Request::Reload | Request::Drain { .. }) => "no session".to_owned(),
         (ids, _) => ids.iter().map(|id| format!("{}: told to end", word(id))).collect::<Vec<_>>().join("\n"),
     }
 }

@@ -48,6 +48,8 @@ enum Command {
     Kill(admin::Killing),
     /// Have the running daemon read its configuration and files again
     Reload(admin::Asking),
+    /// Have the running daemon let its sessions leave and end, as TERM does
+    Drain(admin::Draining),
     /// Make and look at certificates
     #[command(subcommand)]
     Pki(pki::Command),
@@ -107,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Sessions(asking) => admin::sessions(asking),
         Command::Kill(killing) => admin::kill(killing),
         Command::Reload(asking) => admin::reload(asking),
+        Command::Drain(draining) => admin::drain(draining),
         Command::Pki(command) => pki::run(command),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Lockdown(arguments) => lockdown::run(arguments),

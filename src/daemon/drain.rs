@@ -40,10 +40,11 @@ impl Drain<'_> {
     }
 }
 
-/// Resolves when a draining daemon is told again to stop.
-pub(super) async fn told_again(signals: &mut Signals, observers: &Observers) {
+/// Resolves when a draining daemon is told again to stop; the first TERM is no second one where an operator has asked, and not a signal.
+pub(super) async fn told_again(signals: &mut Signals, observers: &Observers, mut asked: bool) {
     loop {
         match signals.next().await {
+            Signal::Drain if std::mem::take(&mut asked) => {}
             Signal::Drain | Signal::Stop => return,
             Signal::ReopenFiles => observers.reopen(),
             Signal::Reload => observers.emit(&Event::ReloadIgnored),

@@ -24,7 +24,7 @@ use expiring::watch_expiry;
 use reload::{Next, Reloader};
 use signals::{Signal, Signals};
 
-use crate::admin::{About, Admin, AdminError, Phase, ReloadDesk, View};
+use crate::admin::{About, Admin, AdminError, LeaveDesk, Phase, ReloadDesk, View};
 use crate::config::BootSettings;
 use crate::error::EndReason;
 use crate::harden::{Confined, HardenError, Outcome, Report};
@@ -201,6 +201,7 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
         observers.emit(&Event::DaemonStarted { version, listen: &addresses, config: &config, notices: &notices, hardening: &hardening });
         let (snapshots, lasting_notices) = (Arc::new(Snapshots::new(ready.snapshot)), [ready.boot.notices(), own].concat());
         let (desk, calls) = ReloadDesk::new();
+        let (leave, mut leaving) = LeaveDesk::new();
         let house = House::default();
         let (phase, phases) = watch::channel(Phase::Starting);
         tokio::spawn(systemd::tell(phases.clone()));
@@ -209,6 +210,7 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
             sessions: Arc::clone(&house.sessions),
             snapshots: Arc::clone(&snapshots),
             desk,
+            leave,
             phase: phases,
             about: About {
                 config: config.clone(),
@@ -253,15 +255,24 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
             tried: look,
             poll: ready.poll,
             next: Next::Change,
+            announced: false,
         };
         let hangup = Arc::new(Notify::new());
         let reloading = tokio::spawn(reloader.run(Arc::clone(&hangup), calls));
+        let mut asked = false;
         let in_order = loop {
-            match signals.next().await {
-                Signal::Drain => break true,
-                Signal::Stop => break false,
-                Signal::ReopenFiles => observers.reopen(),
-                Signal::Reload => hangup.notify_one(),
+            // Both branches are cancel-safe.
+            tokio::select! {
+                () = leaving.asked() => {
+                    asked = true;
+                    break true;
+                }
+                signal = signals.next() => match signal {
+                    Signal::Drain => break true,
+                    Signal::Stop => break false,
+                    Signal::ReopenFiles => observers.reopen(),
+                    Signal::Reload => hangup.notify_one(),
+                },
             }
         };
         reloading.abort();
@@ -272,7 +283,7 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
             let drain = Drain { shutdown, stop: &stop, sessions: &house.sessions, all_gone: &mut all_gone };
             tokio::select! {
                 () = drain.run() => {}
-                () = told_again(&mut signals, observers) => {}
+                () = told_again(&mut signals, observers, asked) => {}
             }
         }
         stop.send_replace(true);

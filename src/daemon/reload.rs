@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
+use super::systemd;
 use crate::admin::{ReloadCalls, ReloadOutcome};
 use crate::config::{BootSettings, Document, live_resources};
 use crate::harden::{Named, Outside, Report, Resources};
@@ -45,6 +46,8 @@ pub(super) struct Reloader {
     pub(super) tried: Look,
     pub(super) poll: Option<Duration>,
     pub(super) next: Next,
+    /// The service manager was told that a reload has begun, and not yet what came of it.
+    pub(super) announced: bool,
 }
 
 /// What is waited for beside an operator.
@@ -69,7 +72,11 @@ impl Reloader {
                 biased;
                 // All are cancel-safe: what is not taken now is taken at the next turn.
                 caller = calls.next() => self.reload(ReloadTrigger::Admin, None, &calls, Some(caller)).await,
-                () = hangup.notified() => self.reload(ReloadTrigger::Signal, deadline(PATIENCE), &calls, None).await,
+                () = hangup.notified() => {
+                    systemd::reload_begins().await;
+                    self.announced = true;
+                    self.reload(ReloadTrigger::Signal, deadline(PATIENCE), &calls, None).await;
+                }
                 () = sleep_until_some(at) => self.look(&calls).await,
             }
         }
@@ -132,6 +139,9 @@ impl Reloader {
         };
         self.observers.emit(&Event::Reloaded(&report));
         let outcome = calls.note(&report);
+        if std::mem::take(&mut self.announced) {
+            systemd::reload_ends(outcome.is_applied()).await;
+        }
         if let Some(caller) = caller {
             // Whoever has left is not told.
             let _ = caller.send(outcome);

@@ -1,4 +1,4 @@
-//! What systemd is told of a daemon that it has started: that it serves, that it leaves, and now and then that it is alive
+//! What systemd is told of a daemon that it has started: that it serves, reloads, leaves, and now and then that it is alive
 //! (sd_notify(3)). Started by anybody else, it tells nobody.
 //!
 //! The home of `sd-notify`.
@@ -42,6 +42,18 @@ pub(super) async fn tell(mut phases: watch::Receiver<Phase>) {
     }
 }
 
+/// HUP has come: what is in force is about to be replaced. systemd 253 and later, with `Type=notify-reload`, wait for the end of it.
+pub(super) async fn reload_begins() {
+    let since = NotifyState::monotonic_usec_now().ok();
+    send(&[[NotifyState::Reloading].as_slice(), since.as_slice()].concat()).await;
+}
+
+/// What came of it is in force, or what was before.
+pub(super) async fn reload_ends(applied: bool) {
+    let status = if applied { "serving" } else { "serving; the last reload was rejected, its faults are in the log" };
+    send(&[NotifyState::Ready, NotifyState::Status(status)]).await;
+}
+
 async fn say(phase: Phase) {
     match phase {
         Phase::Starting => send(&[NotifyState::Status("starting")]).await,
@@ -51,6 +63,7 @@ async fn say(phase: Phase) {
 }
 
 /// Without NOTIFY_SOCKET nothing is sent. A systemd that does not listen is not waited for by anybody who serves.
-async fn send(states: &'static [NotifyState<'static>]) {
-    let _ = spawn_blocking(move || notify(states)).await;
+async fn send(states: &[NotifyState<'static>]) {
+    let states = states.to_vec();
+    let _ = spawn_blocking(move || notify(&states)).await;
 }

@@ -199,6 +199,8 @@ pub enum AdminVerb {
     Kill,
     /// To read the configuration and its files again.
     Reload,
+    /// To let the sessions leave, and to end.
+    Drain,
 }
 
 /// What became of a request to the admin socket.
@@ -218,7 +220,7 @@ pub enum AdminResult {
 
 impl AdminVerb {
     /// Every verb.
-    pub const ALL: [Self; 4] = [Self::Status, Self::Sessions, Self::Kill, Self::Reload];
+    pub const ALL: [Self; 5] = [Self::Status, Self::Sessions, Self::Kill, Self::Reload, Self::Drain];
 
     /// The word in requests, log and audit.
     pub const fn code(self) -> &'static str {
@@ -227,6 +229,7 @@ impl AdminVerb {
             Self::Sessions => "sessions",
             Self::Kill => "kill",
             Self::Reload => "reload",
+            Self::Drain => "drain",
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The orderly end: nobody's work is lost, nobody new comes in, and the daemon is gone in its time.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::harness::clients::succeeded;
+use crate::harness::daemon::postern;
 use crate::harness::wire::{End, Wire, ssl_request};
 use crate::harness::{World, signal, wait_until};
 
@@ -29,6 +32,80 @@ fn settled(world: &World) -> Wire {
     let mut wire = world.log_in();
     wire.rows("select 1");
     wire
+}
+
+/// A psql that is told what to do line by line.
+struct Psql(Child);
+
+impl Psql {
+    fn start(world: &World) -> Self {
+        let mut psql = world.clients.command("psql");
+        let psql = psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &world.conninfo()]);
+        Self(psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Runs SQL of one row, and waits for it.
+    fn row(&mut self, sql: &str) -> String {
+        writeln!(self.0.stdin.as_mut().unwrap(), "{sql}").unwrap();
+        let mut line = String::new();
+        BufReader::with_capacity(1, self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// What it says to this last statement and before it has ended.
+    fn last(mut self, sql: &str) -> (bool, String) {
+        writeln!(self.0.stdin.as_mut().unwrap(), "{sql}").unwrap();
+        let output = self.0.wait_with_output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+#[test]
+fn an_operator_drains_it_and_waits_for_its_end_while_psql_finishes_a_transaction() {
+    let mut kept = None;
+    let mut world = World::configured(|config| kept.insert(config.with("admin: { socket: admin.sock }")).clone());
+    let config = kept.unwrap();
+    let path = config.dir().join("postern.yaml").display().to_string();
+    world.postgres.sql("create table work (done int); grant insert, select on work to alice");
+    let (mut idle, mut busy) = (Psql::start(&world), Psql::start(&world));
+    assert_eq!(idle.row("select 'idle';"), "idle");
+    assert_eq!(busy.row("begin; insert into work values (1) returning done;"), "1");
+
+    assert_eq!(succeeded(postern(&["drain", "-c", &path])), "draining: 2 sessions leave, each when it has finished\n");
+    no_longer_listens(&world);
+    let (ended, said) = idle.last("select 1;");
+    assert!(!ended && said.contains("FATAL:  terminating connection due to administrator command"), "{said}");
+    let waiting = std::thread::spawn(move || postern(&["drain", "--wait", "--json", "-c", &path]));
+    wait_until("the second request is on record", || {
+        world.postern().records().iter().filter(|record| record["verb"] == "drain").count() == 2
+    });
+    assert_eq!(busy.row("insert into work values (2) returning done;"), "2");
+    let (_, said) = busy.last("commit;");
+    assert_eq!(said, "", "the commit is answered");
+    let waited = succeeded(waiting.join().unwrap());
+    assert_eq!(waited, "{\"v\":1,\"drain\":{\"sessions\":1}}\n");
+    assert_eq!(world.postern_mut().end("HUP").code(), Some(0), "it has ended by itself");
+    assert_eq!(world.postgres.sql("select sum(done) from work"), "3");
+    let asked: Vec<_> = world.postern().records().into_iter().filter(|record| record["event"] == "admin").collect();
+    assert_eq!(
+        asked.iter().map(|record| (record["verb"].as_str(), record["targets"].as_u64())).collect::<Vec<_>>(),
+        [(Some("drain"), Some(2)), (Some("drain"), Some(1))]
+    );
+}
+
+#[test]
+fn the_first_term_after_an_operators_drain_ends_nobodys_work() {
+    let mut kept = None;
+    let mut world = World::configured(|config| kept.insert(config.with("admin: { socket: admin.sock }")).clone());
+    let config = kept.unwrap();
+    let path = config.dir().join("postern.yaml").display().to_string();
+    let mut busy = settled(&world);
+    busy.rows("begin");
+    succeeded(postern(&["drain", "-c", &path]));
+    drain(&world);
+    assert_eq!(busy.rows("select 'still here'").len(), 1);
+    assert_eq!(world.postern_mut().end("TERM").code(), Some(0));
+    is_ended(&mut busy);
 }
 
 #[test]

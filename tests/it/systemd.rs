@@ -108,6 +108,9 @@ fn systemd_is_told_that_it_serves_that_it_lives_and_that_it_leaves() {
     wait_for("WATCHDOG=1");
     wait_for("WATCHDOG=1");
     session.rows("begin");
+    signal("HUP", daemon.id());
+    wait_for("RELOADING=1");
+    wait_for("READY=1");
     signal("TERM", daemon.id());
     wait_for("STOPPING=1");
     session.rows("commit");
