@@ -26,7 +26,6 @@ mod sni;
 mod values;
 mod words;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +39,8 @@ pub use settings::{AdminSettings, BootSettings, CancelPlaintext, Fate, LimitSett
 
 use diagnostic::Faults;
 use reader::Section;
+
+use crate::os;
 
 /// A configuration that can be used, and where its keys stand.
 #[derive(Clone, Debug)]
@@ -126,7 +127,8 @@ fn empty() -> Diagnostic {
 
 fn read_file(path: &Path) -> Result<String, Diagnostic> {
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(LARGEST_FILE.saturating_add(1)).read_to_end(&mut bytes)).map_err(|error| {
+    // A pipe that nobody writes to would hold up every later reload as well.
+    os::open_at_once(path).and_then(|file| file.take(LARGEST_FILE.saturating_add(1)).read_to_end(&mut bytes)).map_err(|error| {
         Diagnostic::of_file(format!("found no file that can be read ({error}), expected a configuration; name it with -c"))
     })?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST_FILE) {

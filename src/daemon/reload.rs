@@ -134,6 +134,9 @@ impl Reloader {
                 rejected(trigger, faults.lines().map(str::to_owned).chain(beyond).collect())
             }
             Err(_) => {
+                let tried = self.tried.clone();
+                // The same files would do it again at every look.
+                self.tried = spawn_blocking(move || tried.again()).await.unwrap_or_else(|_| self.tried.clone());
                 rejected(trigger, vec!["reading the files panicked, which is a fault of Postern; what was in force stays".to_owned()])
             }
         };

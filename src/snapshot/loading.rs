@@ -51,6 +51,14 @@ impl Attempt {
     /// Loads `path`. It blocks: files are read, and the system may be asked for users. `before` is what the files were like last time,
     /// and `current` the snapshot that another would take the place of; what has not changed is taken over from it.
     pub fn new(path: &Path, before: &Look, current: Option<&Snapshot>) -> Self {
+        let (look, outcome) = of_one_set(|| {
+            let Self { look, outcome } = Self::once(path, before, current);
+            (look, outcome)
+        });
+        Self { look, outcome }
+    }
+
+    fn once(path: &Path, before: &Look, current: Option<&Snapshot>) -> Self {
         let mut look = Look::default();
         look.add([path.to_owned()], before);
         let outcome = load(path, before, current, &mut look);
@@ -61,6 +69,22 @@ impl Attempt {
         Self { look, outcome }
     }
 }
+
+/// What `read` came to, read again where a file has changed meanwhile: of files that are replaced while they are read, some would be of
+/// the old set and some of the new. Where they never come to rest, the last counts, and what changes after it is a change.
+fn of_one_set<T>(mut read: impl FnMut() -> (Look, T)) -> (Look, T) {
+    let (mut look, mut outcome) = read();
+    for _ in 0..MOST_READS {
+        if look.again() == look {
+            break;
+        }
+        (look, outcome) = read();
+    }
+    (look, outcome)
+}
+
+/// How often files are read again that change meanwhile.
+const MOST_READS: usize = 3;
 
 fn load(path: &Path, before: &Look, current: Option<&Snapshot>, look: &mut Look) -> Result<Ready, Unusable> {
     let config::Loaded { settings, locator, document, files } =
@@ -81,5 +105,53 @@ fn load(path: &Path, before: &Look, current: Option<&Snapshot>, look: &mut Look)
             });
             Err(Unusable { faults: locator.diagnostics(found), between_two_pairs })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn look(file: &Path) -> Look {
+        let mut look = Look::default();
+        look.add([file.to_owned()], &Look::default());
+        look
+    }
+
+    #[test]
+    fn a_set_that_changes_while_it_is_read_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        let replace = |generation: &str| [&one, &other].map(|file| fs::write(file, generation).unwrap());
+        replace("1");
+        let mut reads = 0;
+        let (seen, read) = of_one_set(|| {
+            let mut seen = look(&one);
+            seen.add([other.clone()], &Look::default());
+            let first = fs::read_to_string(&one).unwrap();
+            reads += 1;
+            if reads == 1 {
+                replace("2");
+            }
+            (seen, [first, fs::read_to_string(&other).unwrap()])
+        });
+        assert_eq!((reads, read), (2, ["2".to_owned(), "2".to_owned()]));
+        assert_eq!(seen.again(), seen);
+    }
+
+    #[test]
+    fn files_that_never_rest_are_not_read_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let mut reads = 0_usize;
+        of_one_set(|| {
+            let seen = look(&file);
+            reads += 1;
+            fs::write(&file, reads.to_string()).unwrap();
+            (seen, ())
+        });
+        assert_eq!(reads, 1 + MOST_READS);
     }
 }

@@ -3,7 +3,7 @@
 //! X509_V_FLAG_CRL_CHECK_ALL).
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
@@ -24,6 +24,8 @@ struct Listed {
     crl: Crl,
     /// The digest of the signer's SubjectPublicKeyInfo. A signature verifies with one key, so the first is the only one.
     signer: OnceLock<Sha256>,
+    /// Keys that bear its issuer's name and did not sign it, so that a forged list of a million entries is not hashed at each login.
+    others: Mutex<Vec<Sha256>>,
 }
 
 impl RevocationLists {
@@ -32,7 +34,7 @@ impl RevocationLists {
     pub(super) fn new(crls: Vec<Crl>, authorities: &[&Certificate], algorithms: WebPkiSupportedAlgorithms) -> Self {
         let mut by_issuer: HashMap<Box<[u8]>, Vec<Listed>> = HashMap::new();
         for crl in crls {
-            let mut listed = Listed { crl, signer: OnceLock::new() };
+            let mut listed = Listed { crl, signer: OnceLock::new(), others: Mutex::default() };
             let named = authorities.iter().filter(|authority| authority.subject().as_der() == listed.crl.issuer().as_der());
             if named.into_iter().any(|authority| listed.signed_by(authority.public_key(), &algorithms)) {
                 listed.crl.forget_message();
@@ -120,9 +122,22 @@ impl Listed {
         if let Some(signer) = self.signer.get() {
             return *signer == digest;
         }
-        signature::verify(self.crl.signed(), public_key, algorithms.all) == Verdict::Good && *self.signer.get_or_init(|| digest) == digest
+        if self.others.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
+            return false;
+        }
+        if signature::verify(self.crl.signed(), public_key, algorithms.all) == Verdict::Good {
+            return *self.signer.get_or_init(|| digest) == digest;
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if others.len() < MOST_OTHERS && !others.contains(&digest) {
+            others.push(digest);
+        }
+        false
     }
 }
+
+/// More keys than a CA has under one name.
+const MOST_OTHERS: usize = 16;
 
 /// Of the CRLs in force at `now`, the newest of each scope, and all of them where several are equally new. An older one is
 /// not asked, even if the newest has expired.
@@ -134,4 +149,47 @@ fn newest_of_each_scope<'a>(crls: &[&'a Crl], now: i64) -> Vec<&'a Crl> {
         *time = crl.this_update().max(*time);
     }
     in_force().filter(|crl| newest.get(crl.scope()) == Some(&crl.this_update())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
+
+    use super::*;
+    use crate::identity::testing::{CrlDraft, Maker};
+
+    /// Finds no signature good, and counts how often it is asked.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicUsize);
+
+    impl SignatureVerificationAlgorithm for Counting {
+        fn verify_signature(&self, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), InvalidSignature> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(InvalidSignature)
+        }
+
+        fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+            alg_id::ECDSA_P256
+        }
+
+        fn signature_alg_id(&self) -> AlgorithmIdentifier {
+            alg_id::ECDSA_SHA256
+        }
+    }
+
+    #[test]
+    fn a_forged_list_is_hashed_once_for_each_key_and_not_at_every_login() {
+        let counting: &Counting = Box::leak(Box::default());
+        let all: &[&dyn SignatureVerificationAlgorithm] = Box::leak(Box::new([counting as &dyn SignatureVerificationAlgorithm]));
+        let algorithms = WebPkiSupportedAlgorithms { all, mapping: &[] };
+        let forged = Crl::parse(&CrlDraft::of(&[&[5]]).sign(&Maker::new("ca"))).expect("a CRL");
+        let [one, other] = [Maker::new("ca"), Maker::new("ca")].map(|ca| Certificate::parse(&ca.root()).expect("a certificate"));
+        let lists = RevocationLists::new(vec![forged], &[&one], algorithms);
+        for _ in 0..3 {
+            assert!(!lists.knows(&one) && !lists.knows(&other));
+        }
+        assert_eq!(counting.0.load(Ordering::Relaxed), 2);
+    }
 }

@@ -34,6 +34,7 @@ const FAULTS: &[Fault] = &[
     ("missing CRLs", |site| remove(site, "client-ca.crl"), "client-ca.crl: there is no such file"),
     ("missing deny list", |site| remove(site, "denied.txt"), "denied.txt: there is no such file"),
     ("a folder", |site| folder(site, "client-ca.crl"), "client-ca.crl: it is not a regular file"),
+    ("a pipe as configuration", |site| pipe(site, "postern.yaml"), "postern.yaml:1:1: found an empty file"),
     ("wrong mode", |site| mode(site, "server.key", 0o644), "server.key: its mode is 0644"),
     ("mismatched key", mismatch, "server.key: the key does not belong to the first certificate"),
     ("expired server certificate", expire, "would refuse it"),
@@ -106,6 +107,12 @@ fn crl(site: &Site, extension: &[u8]) {
 fn folder(site: &Site, name: &str) {
     fs::remove_file(site.path(name)).unwrap();
     fs::create_dir(site.path(name)).unwrap();
+}
+
+/// One that nobody writes to: who waits for it waits for ever.
+fn pipe(site: &Site, name: &str) {
+    remove(site, name);
+    nix::unistd::mkfifo(&site.path(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
 }
 
 fn mode(site: &Site, name: &str, mode: u32) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::harness::pki::Profile;
-use crate::harness::wire::End;
+use crate::harness::wire::{End, message, ssl_request, startup};
 
 fn with_crl() -> Site {
     Site::with(|config| config.with_crl().with("reload: { poll: 0 }"))
@@ -176,4 +176,25 @@ fn a_denied_certificate_ends_and_is_refused_with_the_reason_on_record() {
     let record = site.world.postern().wait_for_record(|record| record["reason"] == "cert_denylisted");
     assert!(record["detail"].to_string().contains("laptop lost, ticket 4711"), "{record}");
     assert_eq!(alices.rows("select 1"), [[Some("1".to_owned())]]);
+}
+
+#[test]
+fn whoever_had_connected_before_gets_nothing_done_with_a_certificate_that_is_revoked_by_then() {
+    let site = with_crl();
+    site.world.postgres.sql("create table public.t (i int); grant all on public.t to bob");
+    let bob = site.world.pki.named_with_serial("bob", BOB);
+    let mut early = Wire::connect(site.world.address());
+    early.send(&ssl_request());
+    assert_eq!(early.read_exactly(1).unwrap(), b"S");
+    site.write("client-ca.crl", site.world.pki.crl_pem_with(&[BOB]));
+    site.reload();
+    // What he wants is sent along with who he is: nothing is waited for.
+    let statement = message('Q', b"insert into t values (1)\0");
+    let _ = early.start_tls(&TlsOptions::with(Some(bob)));
+    early.send(&[startup(&[("user", "bob"), ("database", "postgres")]), statement].concat());
+    early.read_to_end();
+    let refused = |record: &Value| record["reason"] == "cert_revoked" || record["reason"] == "revoked";
+    site.world.postern().wait_for_record(refused);
+    site.world.postgres.wait_until("select count(*) = 0 from pg_stat_activity where usename = 'bob'");
+    assert_eq!(site.world.postgres.sql("select count(*) from t"), "0");
 }
