@@ -36,6 +36,7 @@ fn everyone() -> Rule {
         users: vec![UserPattern::All],
         address: AddressPattern::All,
         method: Method::Cert,
+        clientcert: true,
         clientname: ClientName::CommonName,
         map: None,
         user_name: UserName::Requested,
@@ -56,7 +57,7 @@ fn rule(number: usize, node: &Node, lookup: Lookup, faults: &mut Faults) -> Opti
     let users = section.one_or_more("user", |node| user(name(node, "a role's name")?, lookup), faults);
     let address = section.required("address", block, faults);
     let method = section.required("method", method, faults);
-    let clientcert = section.optional("clientcert", None, |node| choice(&[("verify-full", ())])(node).map(Some), faults);
+    let clientcert = section.optional("clientcert", None, nullable(choice(&[("verify-full", ())])), faults);
     let map = section.optional("map", None, nullable(map), faults);
     let clientname = section.optional("clientname", ClientName::CommonName, clientname, faults);
     let user_names = choice(&[("requested", UserName::Requested), ("mapped", UserName::Mapped)]);
@@ -76,6 +77,7 @@ fn rule(number: usize, node: &Node, lookup: Lookup, faults: &mut Faults) -> Opti
         databases: databases?,
         users: users?,
         address: address?,
+        clientcert: clientcert?.is_some() || method == Some(Method::Cert),
         method: method?,
         clientname: clientname?,
         map: map?,

@@ -156,6 +156,9 @@ impl Policy {
         witness: &mut impl Witness,
     ) -> Decision {
         let denied = |cause| Err(Denial::new(cause, Some(rule)));
+        if rule.clientcert && identity.is_none() {
+            return denied(Cause::NoCertificate);
+        }
         match rule.method {
             Method::Reject => return denied(Cause::Rejected),
             Method::Unsupported(_) => return denied(Cause::Unsupported),

@@ -23,6 +23,8 @@ pub struct Rule {
     pub address: AddressPattern,
     /// What it asks of whom it matches.
     pub method: Method,
+    /// Whether who comes without a certificate is told so before the method has a say: `clientcert`, which `cert` implies.
+    pub clientcert: bool,
     /// Which name of the certificate it compares.
     pub clientname: ClientName,
     /// The map that says which roles that name may be; without one it is the role, to the byte.

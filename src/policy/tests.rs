@@ -11,6 +11,7 @@ pub(super) fn rule(databases: Vec<DatabasePattern>, users: Vec<UserPattern>, net
         users,
         address,
         method,
+        clientcert: matches!(method, Method::Cert | Method::TrustWithCertificate | Method::ScramWithCertificate),
         clientname: ClientName::CommonName,
         map: None,
         user_name: UserName::Requested,
@@ -306,4 +307,15 @@ fn what_is_passed_over_unseen_changes_no_decision() {
             }
         }
     }
+}
+
+#[test]
+fn a_rule_that_asks_for_a_certificate_says_so_before_it_rejects() {
+    let asked = request("alice", "app", Replication::None);
+    let asking = |method| vec![Rule { clientcert: true, ..everyone(method) }];
+    for method in [Method::Reject, Method::Unsupported("md5")] {
+        assert_eq!(cause(asking(method), None, &asked), Some(Cause::NoCertificate), "{method:?}");
+    }
+    assert_eq!(cause(asking(Method::Reject), Some(identity("alice")), &asked), Some(Cause::Rejected));
+    assert_eq!(cause(vec![everyone(Method::Reject)], None, &asked), Some(Cause::Rejected));
 }

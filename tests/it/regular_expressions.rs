@@ -27,6 +27,7 @@ fn compare(installation: &Installation) {
         for ((pattern, text), answer) in batch.iter().zip(answers(&server, batch)) {
             let read = Pattern::parse(pattern);
             let found = match &read {
+                Err(fault) if fault.is_invalid() => "error".to_owned(),
                 Err(_) => continue,
                 Ok(read) if !read.is_match(text) => "no".to_owned(),
                 Ok(read) if read.has_group() && read.certain_capture().is_ok() => {

@@ -3,8 +3,10 @@
 //! What PostgreSQL would refuse to load is a fault, and so is what cannot be matched as PostgreSQL matches it. Nothing is left out in
 //! silence: a line that cannot apply to TLS over TCP, or that asks for no certificate, is listed.
 
+mod elsewhere;
 mod hba;
 mod ident;
+mod options;
 mod tokens;
 
 use std::collections::BTreeSet;

@@ -112,6 +112,7 @@ fn options_mean_what_they_mean_in_postgresql() {
     assert_eq!(rule("trust clientcert=verify-ca").method, Method::Unsupported("trust"));
     assert_eq!(rule("trust").method, Method::Unsupported("trust"));
     assert_eq!(rule("ldap ldapserver=x \"ldapprefix=cn=\"").method, Method::Unsupported("ldap"));
+    assert!(rule("reject clientcert=verify-ca").clientcert && rule("cert").clientcert && !rule("reject").clientcert);
     for (line, found) in [
         (
             "host all all all cert",
@@ -151,6 +152,114 @@ fn options_mean_what_they_mean_in_postgresql() {
         (
             "hostssl all /a(?=b) all cert",
             "f:1:13 user: found \"/a(?=b)\", a regular expression that holds (?=: a group of that kind is not in the subset, expected a role's name, all, +ROLE or /REGEX; write it with literals, sets, groups, | ^ $ and greedy quantifiers",
+        ),
+    ] {
+        assert_eq!(faults_of(line), found, "{line}");
+    }
+}
+
+#[test]
+fn an_option_belongs_to_its_method_and_some_methods_need_theirs() {
+    for options in [
+        "ldap ldapserver=x ldapprefix=y",
+        "ldap ldapserver=x ldapbasedn=y ldapsearchfilter=z",
+        "ldap \"ldapurl=ldap://x/dc=a?uid\"",
+        "radius radiusservers=127.0.0.1 radiussecrets=x",
+        "gss include_realm=0 krb_realm=x map=m",
+        "pam pamservice=x pam_use_hostname=1",
+        "oauth issuer=x scope=y",
+        "ident map=x",
+        "md5",
+    ] {
+        assert_eq!(hba(&format!("hostssl all all all {options}")).1, "", "{options}");
+    }
+    for (options, found) in [
+        (
+            "md5 ldapserver=x",
+            "f:1:25 option: found \"ldapserver=x\", which the method md5 does not have, expected ldapserver beside ldap; remove it",
+        ),
+        (
+            "reject pamservice=x",
+            "f:1:28 option: found \"pamservice=x\", which the method reject does not have, expected pamservice beside pam; remove it",
+        ),
+        (
+            "gss compat_realm=1",
+            "f:1:25 option: found \"compat_realm=1\", which the method gss does not have, expected compat_realm beside sspi; remove it",
+        ),
+        ("radius radiusserver=x", "f:1:28 option: found \"radiusserver=x\", expected an option of the method radius; remove it"),
+        ("radius radiusservers=x", "f:1:21 method: found \"radius\", expected the option radiussecrets beside it; add it"),
+        (
+            "ldap ldapserver=x",
+            "f:1:21 method: found \"ldap\", expected the option ldapbasedn, ldapprefix or ldapsuffix beside it; add one of them",
+        ),
+        ("ldap ldapprefix=x ldapbasedn=y", "f:1:21 method: found \"ldap\", expected either ldapprefix or ldapbasedn; remove one of them"),
+        ("oauth", "f:1:21 method: found \"oauth\", expected the option scope beside it; add it"),
+    ] {
+        assert_eq!(faults_of(&format!("hostssl all all all {options}")), found, "{options}");
+    }
+}
+
+/// What PostgreSQL 15 and 18 say of each was looked at: see the differential test of files out of chance.
+#[test]
+fn lines_that_do_not_apply_are_read_to_their_end_as_postgresql_reads_them() {
+    for line in [
+        "local all all ident map=x",
+        "local /^a\\y +staff peer",
+        "local samerole all trust",
+        "hostnossl all all db.example trust",
+        "hostnossl all all .example trust",
+        "hostnossl all all 127.0.0.1 255.0.255.0 trust",
+        "hostnossl all all ::ffff:10.0.0.0/104 trust",
+        "hostgssenc all all all gss",
+        "hostgssenc replication all samenet reject",
+    ] {
+        let (held, faults) = hba(line);
+        assert_eq!((faults.as_str(), held.items.len(), held.notices.len()), ("", 0, 1), "{line}");
+    }
+    for (line, found) in [
+        ("local all", "f:1:7 user: found the end of the line, expected a role's name, all, +ROLE or /REGEX; write it"),
+        ("local all all", "f:1:11 method: found the end of the line, expected an authentication method; write it"),
+        (
+            "local all all cert",
+            "f:1:15 method: found \"cert\", expected another method beside local; write hostssl: only TLS has certificates",
+        ),
+        ("local all all gss", "f:1:15 method: found \"gss\", expected a method for Unix sockets; write it in host lines alone"),
+        (
+            "local all all 127.0.0.1/32 trust",
+            "f:1:15 method: found \"127.0.0.1/32\", expected an authentication method of PostgreSQL; correct it, or remove the line: it lets nobody in here",
+        ),
+        (
+            "local all all trust map=m",
+            "f:1:21 option: found \"map=m\", which the method trust does not have, expected map beside ident, peer, gss, sspi, cert or oauth; remove it",
+        ),
+        (
+            "local /[ all trust",
+            "f:1:7 database: found \"/[\", a regular expression that holds a [ without its ], expected one that PostgreSQL understands; correct it",
+        ),
+        ("hostnossl all all all peer", "f:1:23 method: found \"peer\", expected a method for TCP; write peer in local lines alone"),
+        (
+            "hostnossl all all all cert",
+            "f:1:23 method: found \"cert\", expected another method beside hostnossl; write hostssl: only TLS has certificates",
+        ),
+        (
+            "hostnossl all all all trust clientcert=verify-full",
+            "f:1:29 option: found \"clientcert=verify-full\", expected it in a hostssl line; write hostssl: only TLS has certificates",
+        ),
+        (
+            "hostnossl all all db.example/8 trust",
+            "f:1:19 address: found \"db.example/8\", which does not begin with an IP address, expected a CIDR block, an address with its mask, all, samehost or samenet; write 10.0.0.0/8, fd00::/8 or all",
+        ),
+        (
+            "hostnossl all all 127.0.0.1/33 trust",
+            "f:1:19 address: found \"127.0.0.1/33\", whose mask is out of range, expected a CIDR block, an address with its mask, all, samehost or samenet; write 10.0.0.0/8, fd00::/8 or all",
+        ),
+        (
+            "hostnossl all all 127.0.0.1 trust",
+            "f:1:29 address: found \"trust\", expected a mask of the address's family; write it as 255.255.255.0",
+        ),
+        (
+            "hostgssenc all all all,samenet trust",
+            "f:1:20 address: found \"all\", with others behind a comma, expected a CIDR block, an address with its mask, all, samehost or samenet; write a line for each",
         ),
     ] {
         assert_eq!(faults_of(line), found, "{line}");

@@ -27,7 +27,10 @@ pub struct Pattern {
 
 /// What a regular expression holds that is not in the subset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PatternFault(Box<str>);
+pub struct PatternFault {
+    what: Box<str>,
+    invalid: bool,
+}
 
 impl Pattern {
     /// Understands what stands behind the slash.
@@ -105,15 +108,26 @@ impl fmt::Debug for Pattern {
 }
 
 impl PatternFault {
+    /// What PostgreSQL may understand.
     fn new(what: impl Into<Box<str>>) -> Self {
-        Self(what.into())
+        Self { what: what.into(), invalid: false }
+    }
+
+    /// What PostgreSQL does not understand either.
+    fn invalid(what: impl Into<Box<str>>) -> Self {
+        Self { what: what.into(), invalid: true }
+    }
+
+    /// Whether PostgreSQL is known not to understand it either.
+    pub fn is_invalid(&self) -> bool {
+        self.invalid
     }
 }
 
 /// What it holds, to be read behind "a regular expression that".
 impl fmt::Display for PatternFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.what)
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) fn parse(source: &[u8]) -> Result<Alternatives, PatternFault> {
     let alternatives = parser.alternatives()?;
     match parser.rest {
         [] => Ok(alternatives),
-        _ => Err(PatternFault::new("holds a ) without its (")),
+        _ => Err(PatternFault::invalid("holds a ) without its (")),
     }
 }
 
@@ -133,9 +133,9 @@ impl Parser<'_> {
 
     fn item(&mut self) -> Result<Item, PatternFault> {
         let atom = match self.next().unwrap_or_default() {
-            b'*' | b'+' | b'?' => return Err(PatternFault::new("holds a quantifier with nothing before it to repeat")),
+            b'*' | b'+' | b'?' => return Err(PatternFault::invalid("holds a quantifier with nothing before it to repeat")),
             b'{' if self.rest.first().is_some_and(u8::is_ascii_digit) => {
-                return Err(PatternFault::new("holds a quantifier with nothing before it to repeat"));
+                return Err(PatternFault::invalid("holds a quantifier with nothing before it to repeat"));
             }
             b'(' => Atom::Group(self.group()?),
             b'[' => Atom::Set(self.bracket()?),
@@ -161,7 +161,7 @@ impl Parser<'_> {
         }
         let inner = self.alternatives()?;
         self.depth = self.depth.saturating_sub(1);
-        if self.eat(b")") { Ok(inner) } else { Err(PatternFault::new("holds a ( without its )")) }
+        if self.eat(b")") { Ok(inner) } else { Err(PatternFault::invalid("holds a ( without its )")) }
     }
 
     fn quantifier(&mut self) -> Result<(u8, Option<u8>), PatternFault> {
@@ -175,7 +175,7 @@ impl Parser<'_> {
         self.next();
         match self.rest.first() {
             Some(b'?') => Err(PatternFault::new("holds a non-greedy quantifier")),
-            Some(b'*' | b'+') => Err(PatternFault::new("holds a quantifier behind a quantifier")),
+            Some(b'*' | b'+') => Err(PatternFault::invalid("holds a quantifier behind a quantifier")),
             Some(_) | None => Ok((least, most)),
         }
     }
@@ -203,7 +203,7 @@ impl Parser<'_> {
 
     /// What a backslash begins: a byte that loses its meaning, or a class.
     fn escape(&mut self, in_bracket: bool) -> Result<ByteSet, PatternFault> {
-        let Some(byte) = self.next() else { return Err(PatternFault::new("ends with a backslash")) };
+        let Some(byte) = self.next() else { return Err(PatternFault::invalid("ends with a backslash")) };
         let class = match byte.to_ascii_lowercase() {
             b'd' => b"digit".as_slice(),
             b's' => b"space",
@@ -237,7 +237,7 @@ impl Parser<'_> {
         let mut first = true;
         loop {
             let member = match self.next() {
-                None => return Err(PatternFault::new("holds a [ without its ]")),
+                None => return Err(PatternFault::invalid("holds a [ without its ]")),
                 Some(b']') if !first => return Ok(if negated { set.complement() } else { set }),
                 Some(b'-') if !first && self.rest.first() != Some(&b']') => return Err(invalid_range()),
                 Some(b'[') if self.rest.first() == Some(&b':') => self.class()?,
@@ -314,7 +314,7 @@ fn only(set: &ByteSet) -> Option<u8> {
 }
 
 fn invalid_bounds() -> PatternFault {
-    PatternFault::new("holds bounds that are not {m}, {m,} or {m,n} with m <= n <= 255")
+    PatternFault::invalid("holds bounds that are not {m}, {m,} or {m,n} with m <= n <= 255")
 }
 
 fn invalid_range() -> PatternFault {

@@ -46,14 +46,19 @@ impl Servers {
         Self { pki, native, isolated }
     }
 
-    /// Lets PostgreSQL read the files: what it finds wrong with them.
+    /// Lets PostgreSQL read the files: what it finds wrong with them. Of some faults its views say nothing, and only its log that the
+    /// file was not loaded.
     pub(super) fn load(&self, files: &Files) -> String {
         files.write(&self.native.data());
+        let said = self.native.log().len();
         let before = self.native.sql("select pg_conf_load_time()");
         self.native.sql("select pg_reload_conf()");
         self.native.wait_until(&format!("select pg_conf_load_time() > '{before}'"));
         let faults = "select string_agg(error, '; ') from (select error from pg_hba_file_rules union all select error from pg_ident_file_mappings) f";
-        self.native.sql(faults)
+        let log = self.native.log();
+        let unloaded = log[said..].lines().filter(|line| line.contains("was not reloaded"));
+        let unloaded: Vec<&str> = unloaded.collect();
+        [self.native.sql(faults).as_str(), &unloaded.join("; ")].concat()
     }
 
     /// Postern's configuration with the same files.
@@ -63,16 +68,21 @@ impl Servers {
         config.with("hba_file: pg_hba.conf\nident_file: pg_ident.conf")
     }
 
-    /// What both answer to each of the rows.
-    pub(super) fn ask(&self, postern: &Daemon, rows: &[Row], faults: &mut String) {
+    /// Compares what both answer to each of the rows.
+    fn ask(&self, postern: &Daemon, rows: &[Row], faults: &mut String) {
         for row in rows {
-            let (expected, found) = std::thread::scope(|scope| {
-                let expected = scope.spawn(|| row.run(self.native.address(), &self.pki));
-                let found = row.run(postern.address(), &self.pki);
-                (expected.join().unwrap(), found)
-            });
+            let (expected, found) = self.answers(postern, row);
             row.judge(self.native.installation.major, &expected, &found, faults);
         }
+    }
+
+    /// What PostgreSQL answers to a row, and what Postern does.
+    pub(super) fn answers(&self, postern: &Daemon, row: &Row) -> (String, String) {
+        std::thread::scope(|scope| {
+            let expected = scope.spawn(|| row.run(self.native.address(), &self.pki));
+            let found = row.run(postern.address(), &self.pki);
+            (expected.join().unwrap(), found)
+        })
     }
 }
 
@@ -128,6 +138,12 @@ impl Files {
 pub(super) fn ask(certificate: &'static str, user: &str, database: &str) -> Row {
     let name = Box::leak(format!("{certificate} as {user} in {database}").into_boxed_str());
     row(name).named(certificate).says(&[("user", user), ("database", database)])
+}
+
+/// The same without a certificate.
+pub(super) fn anonymous(user: &str, database: &str) -> Row {
+    let name = Box::leak(format!("nobody as {user} in {database}").into_boxed_str());
+    row(name).without_certificate().says(&[("user", user), ("database", database)])
 }
 
 /// The same for physical replication.
@@ -440,6 +456,9 @@ fn methods() -> Vec<Files> {
          hostssl app all all trust\n\
          hostssl alice all all trust clientcert=verify-ca\n\
          hostssl rejected all all trust clientcert=verify-full clientname=DN\n\
+         hostssl locked all all reject clientcert=verify-full\n\
+         hostssl ops all all reject clientcert=verify-ca\n\
+         hostssl replication all all md5 clientcert=verify-ca\n\
          hostssl all all all cert clientcert=verify-full\n",
         "",
         vec![
@@ -450,6 +469,13 @@ fn methods() -> Vec<Files> {
             ask("alice", "CN=alice", "rejected"),
             ask("alice", "alice", "staff"),
             ask("bob", "alice", "staff"),
+            ask("alice", "alice", "locked"),
+            ask("bob", "alice", "locked"),
+            anonymous("alice", "locked"),
+            anonymous("alice", "ops"),
+            row("md5 with clientcert, without a certificate")
+                .without_certificate()
+                .says(&[("user", "alice"), ("replication", "true")]),
             ask("bob", "alice", "app").but(
                 CERTIFICATE,
                 "after StartupMessage: FATAL 28000 pg_hba.conf rejects connection for host \"127.0.0.1\", user \"alice\", database \"app\", SSL encryption",
