@@ -20,7 +20,7 @@
 //! | 3 | [`error`] | why, and what each reader is told |
 //! | 2 | [`policy`] | may this identity do this |
 //! | 1 | [`identity`] | a verified certificate's names |
-//! | 0 | [`wire`], [`types`], [`crypto`] | bytes and words |
+//! | 0 | [`wire`], [`types`], [`notice`], [`crypto`] | bytes and words |
 //!
 //! # Life of a connection
 //! [`listen`] accepts; [`session`] reads the first packet, does the TLS handshake by [`tls`], reads the StartupMessage, asks
@@ -40,6 +40,7 @@ pub mod harden;
 pub mod identity;
 pub mod limits;
 pub mod listen;
+pub mod notice;
 pub mod observe;
 pub mod os;
 pub mod pki;

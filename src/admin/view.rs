@@ -212,7 +212,7 @@ impl View {
             },
             certificates: CertificatesStatus::of(self.snapshots.current().tls()),
             reload: self.desk.last(),
-            notices: [notices.clone(), self.snapshots.current().notices()].concat(),
+            notices: notices.iter().cloned().chain(self.snapshots.current().notices().iter().map(ToString::to_string)).collect(),
             hardening: hardening.clone(),
         }
     }

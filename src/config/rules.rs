@@ -11,13 +11,14 @@ use super::reader::{Section, Wrong};
 use super::values::{nullable, path};
 use super::words::Lookup;
 use super::{hba, ident};
+use crate::notice::Notice;
 use crate::policy::{IdentityMaps, MapLine, MapName, Method, Policy, Rule, UserName};
 
 /// The policy and where it stands.
 pub(super) struct Rules {
     pub(super) policy: Policy,
-    /// What an operator should know although it is no fault, a sentence each.
-    pub(super) notices: Vec<String>,
+    /// What an operator should know although it is no fault.
+    pub(super) notices: Vec<Notice>,
     /// Every file that was read or looked for.
     pub(super) files: BTreeSet<PathBuf>,
 }
@@ -73,12 +74,15 @@ fn admits(rule: &Rule) -> bool {
 }
 
 /// Whether the rule and its map fit. `place` is the rule's number in the configuration's own list.
-fn fit(root: &Section<'_>, place: Option<usize>, rule: &Rule, maps: &IdentityMaps, faults: &mut Faults, notices: &mut Vec<String>) {
+fn fit(root: &Section<'_>, place: Option<usize>, rule: &Rule, maps: &IdentityMaps, faults: &mut Faults, notices: &mut Vec<Notice>) {
     let Some(map) = &rule.map else { return };
     if maps.of(map).next().is_none() {
         match place {
             Some(number) => faults.push(unknown_map(root, number, map, maps)),
-            None => notices.push(format!("{}: the map \"{map}\" has no line: whom this line matches is refused", rule.source)),
+            None => {
+                let found = format!("{}: the map \"{map}\" has no line: whom this line matches is refused", rule.source);
+                notices.push(Notice::new(found, "write its lines into ident_file, or remove the option"));
+            }
         }
     }
     if let (UserName::Mapped, Some(number)) = (rule.user_name, place)

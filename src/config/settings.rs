@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::backend::BackendSettings;
 use crate::harden::HardenSettings;
 use crate::limits::SessionLimits;
+use crate::notice::Notice;
 use crate::observe::ObserveSettings;
 use crate::policy::Policy;
 use crate::tls::TlsSettings;
@@ -53,13 +54,13 @@ impl BootSettings {
     }
 
     /// What an operator should know about them although it is no fault, a sentence each.
-    pub fn notices(&self) -> Vec<String> {
+    pub fn notices(&self) -> Vec<Notice> {
         let exposed = self.admin.listen.filter(|address| !address.ip().is_loopback());
         let warn = |address| {
-            format!(
-                "admin.listen: {address} is not loopback: whoever reaches it reads metrics and status, in the clear and without a password; \
-                 keep others away with a firewall or a network policy"
-            )
+            let found = format!(
+                "admin.listen: {address} is not loopback: whoever reaches it reads metrics and status, in the clear and without a password"
+            );
+            Notice::new(found, "keep others away with a firewall or a network policy")
         };
         exposed.map(warn).into_iter().collect()
     }
@@ -77,8 +78,8 @@ pub struct LiveSettings {
     pub backend: BackendSettings,
     /// The rules, at least one, and their maps.
     pub policy: Policy,
-    /// What an operator should know of them although it is no fault, a sentence each.
-    pub rule_notices: Vec<String>,
+    /// What an operator should know of them although it is no fault.
+    pub rule_notices: Vec<Notice>,
     /// The files that they were read from or would be: a change of any, or of a folder among them, can change them.
     pub rule_files: Vec<PathBuf>,
     /// The load balancers that state their clients' addresses, and must.

@@ -162,7 +162,8 @@ impl Reloader {
 
     fn apply(&mut self, trigger: ReloadTrigger, look: Look, ready: Ready) -> ReloadReport {
         let known = self.snapshots.current().notices();
-        let notices = ready.snapshot.notices().into_iter().filter(|notice| !known.contains(notice)).collect();
+        let new = ready.snapshot.notices().into_iter().filter(|notice| !known.contains(notice));
+        let notices = new.map(|notice| notice.to_string()).collect();
         let mut changed = self.document.changes(&ready.document);
         changed.retain(|key| !BootSettings::holds(key));
         for named in &ready.files {

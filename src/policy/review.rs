@@ -6,10 +6,11 @@ use super::Policy;
 use super::map::{MapLine, PgUser, SystemUser};
 use super::pattern::Pattern;
 use super::rule::{AddressPattern, DatabasePattern, Rule, UserPattern};
+use crate::notice::Notice;
 
 impl Policy {
-    /// What an operator should look at, a sentence each; of many of a kind the first ones.
-    pub fn review(&self) -> Vec<String> {
+    /// What an operator should look at; of many of a kind the first ones.
+    pub fn review(&self) -> Vec<Notice> {
         let shadowed = self.rules().iter().enumerate().filter_map(|(number, rule)| self.shadow(number, rule));
         let unanchored = self.rules().iter().flat_map(unanchored_in_rule);
         let lines = self.maps().lines();
@@ -20,22 +21,23 @@ impl Policy {
     }
 
     /// The earlier rule that takes everybody whom `rule` could match. Only one that a request for what `rule` names meets can.
-    fn shadow(&self, number: usize, rule: &Rule) -> Option<String> {
+    fn shadow(&self, number: usize, rule: &Rule) -> Option<Notice> {
         let before = self.index.beside(rule).take_while(|other| *other < number).filter_map(|other| self.rules().get(other));
         let cover = before.into_iter().find(|earlier| covers(earlier, rule))?;
-        Some(format!("{}: can never match: {} takes everybody before it; move or remove one of them", rule.source, cover.source))
+        let found = format!("{}: can never match: {} takes everybody before it", rule.source, cover.source);
+        Some(Notice::new(found, "move or remove one of them"))
     }
 }
 
 /// A file of nothing but remarks must not fill the screen.
 const MOST: usize = 20;
 
-fn first(remarks: impl Iterator<Item = String>) -> Vec<String> {
-    let mut all: Vec<String> = remarks.collect();
+fn first(remarks: impl Iterator<Item = Notice>) -> Vec<Notice> {
+    let mut all: Vec<Notice> = remarks.collect();
     let more = all.len().saturating_sub(MOST);
     all.truncate(MOST);
     if more > 0 {
-        all.push(format!("and {more} more of this kind"));
+        all.push(Notice::new(format!("and {more} more of this kind"), "mend the first ones, and look again"));
     }
     all
 }
@@ -53,7 +55,7 @@ fn covers(earlier: &Rule, rule: &Rule) -> bool {
     address && rule.users.iter().all(user) && rule.databases.iter().all(database)
 }
 
-fn unanchored_in_rule(rule: &Rule) -> impl Iterator<Item = String> {
+fn unanchored_in_rule(rule: &Rule) -> impl Iterator<Item = Notice> {
     let databases = rule.databases.iter().filter_map(|pattern| match pattern {
         DatabasePattern::Matching(pattern) => Some(pattern),
         DatabasePattern::All
@@ -69,7 +71,7 @@ fn unanchored_in_rule(rule: &Rule) -> impl Iterator<Item = String> {
     databases.chain(users).filter_map(|pattern| unanchored(&rule.source, pattern))
 }
 
-fn unanchored_in_line(line: &MapLine) -> impl Iterator<Item = String> {
+fn unanchored_in_line(line: &MapLine) -> impl Iterator<Item = Notice> {
     let system_user = match &line.system_user {
         SystemUser::Matching(pattern) => Some(pattern),
         SystemUser::Name(_) => None,
@@ -81,14 +83,13 @@ fn unanchored_in_line(line: &MapLine) -> impl Iterator<Item = String> {
     system_user.into_iter().chain(pg_user).filter_map(|pattern| unanchored(&line.source, pattern))
 }
 
-fn unanchored(source: &str, pattern: &Pattern) -> Option<String> {
-    let remark =
-        || format!("{source}: {pattern} matches a part of a name, wherever it stands; begin it with ^ and end it with $ to mean the whole");
-    (!pattern.is_anchored()).then(remark)
+fn unanchored(source: &str, pattern: &Pattern) -> Option<Notice> {
+    let found = || format!("{source}: {pattern} matches a part of a name, wherever it stands");
+    (!pattern.is_anchored()).then(|| Notice::new(found(), "begin it with ^ and end it with $ to mean the whole"))
 }
 
 /// Whether the line can yield `postgres`, the usual superuser, or one of the predefined roles, although it does not name them.
-fn reaches_superusers(line: &MapLine) -> Option<String> {
+fn reaches_superusers(line: &MapLine) -> Option<Notice> {
     let reached = match &line.pg_user {
         PgUser::All => true,
         PgUser::Matching(pattern) => pattern.is_match(b"postgres") || pattern.is_match(b"pg_read_all_data"),
@@ -99,17 +100,17 @@ fn reaches_superusers(line: &MapLine) -> Option<String> {
         }
         PgUser::Group(_) | PgUser::Name(_) => false,
     };
-    reached.then(|| {
-        format!("{}: can admit as postgres or as a role pg_*, which it does not name; narrow it if that is not meant", line.source)
-    })
+    let found = || format!("{}: can admit as postgres or as a role pg_*, which it does not name", line.source);
+    reached.then(|| Notice::new(found(), "narrow it if that is not meant"))
 }
 
-fn lacks_its_group(line: &MapLine) -> Option<String> {
+fn lacks_its_group(line: &MapLine) -> Option<Notice> {
     let lacking = match (&line.system_user, &line.pg_user) {
         (SystemUser::Matching(pattern), PgUser::Template { .. }) => !pattern.has_group(),
         (SystemUser::Matching(_) | SystemUser::Name(_), _) => false,
     };
-    lacking.then(|| format!("{}: asks for \\1, and the regular expression has no group: whom it matches is refused", line.source))
+    let found = || format!("{}: asks for \\1, and the regular expression has no group: whom it matches is refused", line.source);
+    lacking.then(|| Notice::new(found(), "put what \\1 is to stand for in parentheses"))
 }
 
 #[cfg(test)]
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     fn review(rules: Vec<Rule>, lines: Vec<MapLine>) -> Vec<String> {
-        Policy::new(rules, IdentityMaps::new(lines)).review()
+        Policy::new(rules, IdentityMaps::new(lines)).review().iter().map(ToString::to_string).collect()
     }
 
     fn pattern(source: &str) -> Pattern {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Look, Snapshot};
 use crate::config::{self, BootSettings, Diagnostics, Document, NamedFile, Settings};
+use crate::notice::Notice;
 
 /// An attempt to load: what the files were like, and what came of it.
 pub struct Attempt {
@@ -21,8 +22,8 @@ pub struct Ready {
     pub boot: BootSettings,
     /// What a reload applies.
     pub snapshot: Snapshot,
-    /// What an operator should know of the rules although it is no fault, a sentence each.
-    pub rule_notices: Vec<String>,
+    /// What an operator should know of the rules although it is no fault.
+    pub rule_notices: Vec<Notice>,
     /// What was written.
     pub document: Document,
     /// The files that it names.
@@ -41,8 +42,8 @@ pub struct Unusable {
 }
 
 impl Ready {
-    /// What an operator should know although it is no fault, a sentence each.
-    pub fn notices(&self) -> Vec<String> {
+    /// What an operator should know although it is no fault.
+    pub fn notices(&self) -> Vec<Notice> {
         [self.boot.notices(), self.snapshot.notices(), self.rule_notices.clone(), self.snapshot.terms().policy().review()].concat()
     }
 }

@@ -16,6 +16,7 @@ pub use look::Look;
 
 use crate::backend::{BackendSettings, MembershipLookup, Passfile};
 use crate::config::{CancelPlaintext, Fate, LimitSettings, LiveSettings, ShutdownSettings};
+use crate::notice::Notice;
 use crate::policy::{Bounds, Policy};
 use crate::tls::{Acceptor, MaterialFault};
 
@@ -105,13 +106,12 @@ impl Snapshot {
         Ok(Self { tls, terms: Arc::new(terms) })
     }
 
-    /// What an operator should know about it although it is no fault, a sentence each.
-    pub fn notices(&self) -> Vec<String> {
+    /// What an operator should know about it although it is no fault.
+    pub fn notices(&self) -> Vec<Notice> {
         let everybody = self.terms.trusted_balancers.iter().filter(|network| network.prefix_len() == 0);
         let told = everybody.map(|network| {
-            format!(
-                "proxy_protocol.trusted: {network} is every address: whoever can connect can say to be anywhere; list the balancers alone"
-            )
+            let found = format!("proxy_protocol.trusted: {network} is every address: whoever can connect can say to be anywhere");
+            Notice::new(found, "list the balancers alone")
         });
         self.tls.warnings().iter().cloned().chain(told).collect()
     }

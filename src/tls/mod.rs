@@ -31,6 +31,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::error::TlsFailure;
 use crate::identity::ClientIdentity;
+use crate::notice::Notice;
 use crate::os::unix_now;
 
 use crls::{Crls, ReadCrls};
@@ -104,7 +105,7 @@ struct Inner {
     /// The CRLs of `trust` with what their file held.
     crls: Option<Crls>,
     hints: Arc<[DistinguishedName]>,
-    warnings: Vec<String>,
+    warnings: Vec<Notice>,
     lifespans: Vec<Lifespan>,
 }
 
@@ -238,7 +239,7 @@ impl Acceptor {
     }
 
     /// What the operator should know about the files, a sentence each, as of the time they were loaded.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Notice] {
         &self.0.warnings
     }
 

@@ -29,6 +29,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("wire", 0),
     // Beneath the ground: words and digests that even the bytes are made of.
     ("types", 0),
+    ("notice", 0),
     ("crypto", 0),
 ];
 

@@ -17,6 +17,7 @@ use finding::{Finding, State};
 use super::load::load;
 use super::{ConfigFile, Exit};
 use crate::config;
+use crate::notice::Notice;
 use crate::observe::harmless_json;
 
 /// What to look at, and as whom Postern runs.
@@ -70,11 +71,9 @@ fn examine(path: &Path, os_user: Option<&str>) -> Result<Vec<Finding>, String> {
 }
 
 /// What `check` tells besides faults. A stock pg_hba.conf has lines that are not for Postern: that they are there is as it should be.
-fn noted(notice: &String) -> Finding {
-    const EXPECTED: [&str; 2] = ["lines do not apply to TLS over TCP", "asks for no certificate: whom this line matches is refused"];
-    if EXPECTED.iter().any(|words| notice.contains(words)) {
-        Finding::good("configuration", notice)
-    } else {
-        Finding::fault("configuration", notice, "mend the key or line that it names")
+fn noted(notice: &Notice) -> Finding {
+    match notice.change() {
+        Some(change) => Finding::fault("configuration", notice.found(), change),
+        None => Finding::good("configuration", notice.found()),
     }
 }

@@ -8,21 +8,24 @@ use super::super::words::{Lookup, address, database, masked, user};
 use super::elsewhere;
 use super::options::{Asked, ClientCert};
 use super::{Fields, Line};
+use crate::notice::Notice;
 use crate::policy::{AddressPattern, Bounds, Method, Rule, UserName};
 
 /// The rules of these lines, and what an operator should know of those that let nobody in.
-pub(super) fn rules(lines: &[Line], lookup: Lookup, faults: &mut Faults) -> (Vec<Rule>, Vec<String>) {
+pub(super) fn rules(lines: &[Line], lookup: Lookup, faults: &mut Faults) -> (Vec<Rule>, Vec<Notice>) {
     let (mut rules, mut notices) = (Vec::new(), Vec::new());
     for line in lines {
         match read(line, lookup) {
             Ok(Read::Rule(rule)) => {
                 if let Method::Unsupported(word) = rule.method {
-                    notices.push(format!("{}: the method {word} asks for no certificate: whom this line matches is refused", rule.source));
+                    let found = format!("{}: the method {word} asks for no certificate: whom this line matches is refused", rule.source);
+                    notices.push(Notice::of_course(found));
                 }
                 rules.push(*rule);
             }
             Ok(Read::Elsewhere(kind)) => {
-                notices.push(format!("{}: {kind} lines do not apply to TLS over TCP: this line matches nobody here", line.source()));
+                let found = format!("{}: {kind} lines do not apply to TLS over TCP: this line matches nobody here", line.source());
+                notices.push(Notice::of_course(found));
             }
             Err(fault) => faults.push(fault),
         }

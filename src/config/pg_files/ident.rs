@@ -3,17 +3,19 @@
 use super::super::diagnostic::{Diagnostic, Faults};
 use super::super::words::{Lookup, map_name, pg_user, system_user};
 use super::{Fields, Line};
+use crate::notice::Notice;
 use crate::policy::MapLine;
 
 /// The map lines of these lines, and what an operator should know of them.
-pub(super) fn lines(lines: &[Line], lookup: Lookup, faults: &mut Faults) -> (Vec<MapLine>, Vec<String>) {
+pub(super) fn lines(lines: &[Line], lookup: Lookup, faults: &mut Faults) -> (Vec<MapLine>, Vec<Notice>) {
     let (mut read_lines, mut notices) = (Vec::new(), Vec::new());
     for line in lines {
         let mut fields = Fields::of(line);
         match read(&mut fields, lookup) {
             Ok(read) => {
                 if !fields.rest.is_empty() {
-                    notices.push(format!("{}: what stands behind the third field is ignored, as by PostgreSQL", read.source));
+                    let found = format!("{}: what stands behind the third field is ignored, as by PostgreSQL", read.source);
+                    notices.push(Notice::new(found, "remove it, or put a # before it"));
                 }
                 read_lines.push(read);
             }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{Diagnostic, Faults, Position};
 use super::reader::Wrong;
 use super::words::Lookup;
+use crate::notice::Notice;
 use crate::policy::{MapLine, Rule};
 use tokens::{Line, Token, Tokens};
 
@@ -22,8 +23,8 @@ use tokens::{Line, Token, Tokens};
 #[derive(Debug)]
 pub(super) struct Held<T> {
     pub(super) items: Vec<T>,
-    /// What an operator should know although it is no fault, a sentence each.
-    pub(super) notices: Vec<String>,
+    /// What an operator should know although it is no fault.
+    pub(super) notices: Vec<Notice>,
     /// Every file that was read or looked for.
     pub(super) files: BTreeSet<PathBuf>,
 }
