@@ -201,3 +201,18 @@ fn without_a_list_of_roles_it_says_how_to_give_one() {
     let said = failed(stage.run(&[]));
     assert!(said.contains("name the roles"), "{said}");
 }
+
+#[test]
+fn a_group_is_refused_for_a_version_that_does_not_know_groups_in_maps() {
+    let group = ["--group", "postern_clients"];
+    let stage = Stage::before(&Installation::debian(), "lookup_role: postern_lookup");
+    let said = failed(stage.run(&group));
+    assert!(said.contains("found PostgreSQL 15, expected 16 or newer for --group") && said.contains("--role"), "{said}");
+    // Who cannot be asked is told what is needed, and such a line lets nobody in.
+    let stage = Stage::before(&Installation::debian(), "identity: none");
+    let printed = stage.printed(&["--file", "pg_ident.conf", "--group", "postern_clients"]);
+    assert!(printed.contains("needs PostgreSQL 16 or newer"), "{printed}");
+    stage.lock_down(&group);
+    stage.keeps_out("alice");
+    stage.is_the_one_way_in();
+}

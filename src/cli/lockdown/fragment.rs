@@ -108,8 +108,11 @@ impl Lockdown {
         let Method::Peer { os_user } = &self.method else {
             return b"# Nothing: with scram-sha-256 there is no map. Each role needs a line in backend.passfile.\n".to_vec();
         };
-        let mut text =
-            b"# Whom the OS user that Postern runs as may be: never a superuser, never all.\n# MAP  SYSTEM-USER  PG-USER\n".to_vec();
+        let mut text = b"# Whom the OS user that Postern runs as may be: never a superuser, never all.\n".to_vec();
+        if matches!(self.clients, Clients::Group(..)) {
+            text.extend_from_slice(b"# +ROLE needs PostgreSQL 16 or newer: to an older one it is nobody.\n");
+        }
+        text.extend_from_slice(b"# MAP  SYSTEM-USER  PG-USER\n");
         let mut line = |user: &[u8]| {
             text.extend_from_slice(&[MAP.as_bytes(), b"  ", &token(os_user.as_bytes()), b"  ", user, b"\n"].concat());
         };

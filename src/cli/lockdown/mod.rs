@@ -36,14 +36,14 @@ pub(super) struct Arguments {
     os_user: Option<String>,
     /// How PostgreSQL knows Postern [default: peer on a Unix socket, scram-sha-256 on loopback]
     #[arg(long, value_name = "METHOD")]
-    method: Option<Known>,
+    method: Option<KnownBy>,
     /// Print the lines of this file alone
     #[arg(long, value_name = "FILE")]
     file: Option<File>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Known {
+enum KnownBy {
     #[value(name = "peer")]
     Peer,
     #[value(name = "scram-sha-256")]
@@ -105,11 +105,11 @@ fn lockdown(arguments: &Arguments, backend: &BackendSettings, policy: &Policy) -
         BackendTarget::Loopback(address) => Way::Loopback(address.ip()),
     };
     let method = match (arguments.method, &way) {
-        (Some(Known::Peer), Way::Loopback(_)) => {
+        (Some(KnownBy::Peer), Way::Loopback(_)) => {
             return Err("found --method peer and a TCP address as backend.host, expected a Unix socket; use scram-sha-256, or the socket's directory".into());
         }
-        (Some(Known::Scram), _) | (None, Way::Loopback(_)) => Method::Scram,
-        (Some(Known::Peer) | None, Way::Socket(_)) => Method::Peer { os_user: os_user(arguments)? },
+        (Some(KnownBy::Scram), _) | (None, Way::Loopback(_)) => Method::Scram,
+        (Some(KnownBy::Peer) | None, Way::Socket(_)) => Method::Peer { os_user: os_user(arguments)? },
     };
     Ok(Lockdown {
         way,
@@ -141,7 +141,13 @@ fn clients(arguments: &Arguments, backend: &BackendSettings, method: &Method) ->
         return arguments.role.iter().map(|name| role(name)).collect::<Result<_, _>>().map(Clients::Roles);
     }
     let known = match (&backend.lookup, method) {
-        (Some(_), _) => ask_roles(backend)?,
+        (Some(_), _) => {
+            let Known { version, roles } = ask(backend)?;
+            if arguments.group.is_some() && version.is_some_and(|version| version < KNOWS_GROUPS) {
+                return Err(knows_no_groups(version.unwrap_or_default()));
+            }
+            roles
+        }
         (None, Method::Peer { .. }) if arguments.group.is_none() => {
             return Err(
                 "found neither --role, --group nor backend.lookup_role, expected to learn who comes through Postern; name the roles".into(),
@@ -155,24 +161,47 @@ fn clients(arguments: &Arguments, backend: &BackendSettings, method: &Method) ->
     })
 }
 
-/// The login roles that are no superusers.
-fn ask_roles(backend: &BackendSettings) -> Result<Vec<RoleName>, String> {
-    let passfile = backend.passfile.as_deref().map(Passfile::load).transpose().map_err(|faults| faults.join("\n"))?;
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let roles = runtime.block_on(async {
-        let asked = timeout(backend.connect_timeout, login_roles(backend, passfile.as_ref()));
-        asked.await.unwrap_or(Err(BackendFailure::Silent))
-    });
-    roles.map_err(|failure| format!("as backend.lookup_role, {failure}; or name the roles with --role"))
+/// PostgreSQL 16: the first that reads `+ROLE` in pg_ident.conf.
+const KNOWS_GROUPS: u32 = 160_000;
+
+fn knows_no_groups(version: u32) -> String {
+    let version = version / 10_000;
+    format!(
+        "found PostgreSQL {version}, expected 16 or newer for --group: in an older pg_ident.conf +ROLE is nobody; name the roles with --role"
+    )
 }
 
-async fn login_roles(backend: &BackendSettings, passfile: Option<&Passfile>) -> Result<Vec<RoleName>, BackendFailure> {
-    let Some(lookup) = &backend.lookup else { return Ok(Vec::new()) };
-    let mut client = Client::log_in(backend, passfile, &lookup.role, "postgres", PATIENCE).await?;
-    let rows = client.query(LOGIN_ROLES, &[]).await?;
-    client.close().await;
-    Ok(rows.into_iter().flatten().flatten().filter_map(|name| RoleName::exact(&name)).collect())
+/// What PostgreSQL says.
+struct Known {
+    /// `server_version_num`.
+    version: Option<u32>,
+    /// The login roles that are no superusers.
+    roles: Vec<RoleName>,
 }
+
+fn ask(backend: &BackendSettings) -> Result<Known, String> {
+    let passfile = backend.passfile.as_deref().map(Passfile::load).transpose().map_err(|faults| faults.join("\n"))?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let known = runtime.block_on(async {
+        let asked = timeout(backend.connect_timeout, known(backend, passfile.as_ref()));
+        asked.await.unwrap_or(Err(BackendFailure::Silent))
+    });
+    known.map_err(|failure| format!("as backend.lookup_role, {failure}; or name the roles with --role"))
+}
+
+async fn known(backend: &BackendSettings, passfile: Option<&Passfile>) -> Result<Known, BackendFailure> {
+    let Some(lookup) = &backend.lookup else { return Ok(Known { version: None, roles: Vec::new() }) };
+    let mut client = Client::log_in(backend, passfile, &lookup.role, "postgres", PATIENCE).await?;
+    let (version, roles) = (client.query(VERSION, &[]).await?, client.query(LOGIN_ROLES, &[]).await?);
+    client.close().await;
+    let version = version.into_iter().flatten().flatten().next();
+    Ok(Known {
+        version: version.and_then(|number| str::from_utf8(&number).ok()?.parse().ok()),
+        roles: roles.into_iter().flatten().flatten().filter_map(|name| RoleName::exact(&name)).collect(),
+    })
+}
+
+const VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')";
 
 const LOGIN_ROLES: &str = "SELECT r.rolname FROM pg_catalog.pg_roles r WHERE r.rolcanlogin AND NOT r.rolsuper \
     ORDER BY pg_catalog.namesend(r.rolname)";
