@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::connect::{BackendStream, open};
 use super::{BackendSettings, Credentials, Login, Passfile};
 use crate::error::BackendFailure;
-use crate::types::RoleName;
+use crate::types::{DatabaseName, RoleName};
 use crate::wire::{Authentication, BackendMessage, ErrorFields, FrameError, QueryMessage, query, startup_packet, terminate};
 
 /// The most that an answer, or the greeting, may hold.
@@ -127,24 +127,42 @@ impl Client {
     }
 }
 
-/// Whether the backend lets a role in without asking for anything, by its first word. No session comes of it.
+/// Whether the backend lets a role in without asking for anything: into a database, or without one as a walsender. It leaves as soon as
+/// that is known.
 ///
 /// # Errors
 /// It cannot be reached, or says neither: it is starting up, or is none.
-pub async fn admits(settings: &BackendSettings, role: &RoleName) -> Result<bool, BackendFailure> {
+pub async fn admits(settings: &BackendSettings, role: &RoleName, database: Option<&DatabaseName>) -> Result<bool, BackendFailure> {
     let mut client = Client { stream: open(settings).await?, inbound: Vec::new() };
-    client.send(&startup_packet(&[("user", role.as_bytes()), ("database", b"postgres"), ("application_name", b"postern")])).await?;
+    let wish: (_, &[u8]) = database.map_or(("replication", b"true"), |name| ("database", name.as_bytes()));
+    client.send(&startup_packet(&[("user", role.as_bytes()), wish, ("application_name", b"postern")])).await?;
+    let mut heard = 0_usize;
     loop {
-        match BackendMessage::decode_login(&client.inbound).map_err(BackendFailure::Protocol)? {
-            Some((BackendMessage::Authentication(authentication), _)) => return Ok(authentication == Authentication::Ok),
-            // Class 28: invalid authorization specification.
-            Some((BackendMessage::ErrorResponse(fields), _)) if fields.sqlstate().starts_with("28") => return Ok(false),
-            Some((BackendMessage::ErrorResponse(fields), _)) => return Err(refused(fields)),
+        // What comes first decides, but for AuthenticationOk: that a role is none, or may not do this, is said behind it.
+        let inbound = client.inbound.get(heard..).unwrap_or_default();
+        match BackendMessage::decode_login(inbound).map_err(BackendFailure::Protocol)? {
+            Some((BackendMessage::Authentication(Authentication::Ok), length)) if heard == 0 => heard = length,
+            Some((BackendMessage::Authentication(_), _)) => return Ok(false),
+            Some((BackendMessage::ErrorResponse(fields), _)) => return admitted_although(fields, heard > 0),
+            Some((BackendMessage::BackendKeyData(..) | BackendMessage::ReadyForQuery | BackendMessage::ForClient, _)) if heard > 0 => {
+                return Ok(true);
+            }
             Some((BackendMessage::BackendKeyData(..) | BackendMessage::ReadyForQuery | BackendMessage::ForClient, _)) => {
                 return Err(BackendFailure::Protocol(FrameError::Unexpected(client.inbound.first().copied().unwrap_or_default())));
             }
             None => client.receive(0).await?,
         }
+    }
+}
+
+/// What an error says of it: class 28 (invalid authorization) and 42501 (insufficient privilege) keep the role out; another one, behind
+/// AuthenticationOk, is about what it would have found.
+fn admitted_although(fields: ErrorFields<'_>, authenticated: bool) -> Result<bool, BackendFailure> {
+    let sqlstate = fields.sqlstate();
+    match sqlstate.starts_with("28") || sqlstate == "42501" {
+        true => Ok(false),
+        false if authenticated => Ok(true),
+        false => Err(refused(fields)),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::clock;
 use super::finding::Finding;
 use crate::config::Settings;
 use crate::os;
@@ -16,7 +16,7 @@ pub(super) fn examine(config: &Path, settings: &Settings, snapshot: &Snapshot) -
     let files = files(config, settings);
     let mut findings = modes(&files);
     findings.extend(expiries(snapshot, settings.live.tls.ssl_crl_file.is_some()));
-    findings.push(clock(&files));
+    findings.extend(clock::examine(files.iter().map(|(_, file)| file.as_path())));
     findings.push(descriptors(settings));
     findings
 }
@@ -78,7 +78,7 @@ fn modes(files: &[(&'static str, PathBuf)]) -> Vec<Finding> {
 /// What will keep everybody out before long.
 fn expiries(snapshot: &Snapshot, has_lists: bool) -> Vec<Finding> {
     let expiries = snapshot.tls().expiries();
-    let now = now();
+    let now = os::unix_now();
     let soon = |check, what: &str, at: i64, days: i64, change: &str| {
         let left = at.saturating_sub(now);
         let found = format!("{what} has {} days and {} hours left", left.div_euclid(DAY), left.rem_euclid(DAY).div_euclid(3600));
@@ -100,24 +100,6 @@ fn expiries(snapshot: &Snapshot, has_lists: bool) -> Vec<Finding> {
     vec![server, ca, crl]
 }
 
-/// A file that was written in the future says that the clock is behind: then what has expired is still taken.
-fn clock(files: &[(&'static str, PathBuf)]) -> Finding {
-    let tolerance = Duration::from_secs(60);
-    let future = SystemTime::now().checked_add(tolerance);
-    let ahead = |file: &&(&str, PathBuf)| {
-        let changed = fs::metadata(&file.1).and_then(|metadata| metadata.modified()).ok();
-        future.is_some_and(|future| changed.is_some_and(|changed| changed > future))
-    };
-    match files.iter().find(ahead) {
-        Some((_, file)) => Finding::fault(
-            "clock",
-            format!("{} was changed in the future by this machine's clock: what has expired may still be taken", file.display()),
-            "set the clock (timedatectl set-ntp true)",
-        ),
-        None => Finding::good("clock", "no file of Postern's is from the future"),
-    }
-}
-
 /// What Postern needs beside its sessions and logins.
 const SPARE_DESCRIPTORS: u64 = 64;
 
@@ -135,9 +117,4 @@ fn descriptors(settings: &Settings) -> Finding {
         ),
         Err(error) => Finding::unknown("descriptors", format!("the kernel does not tell the limit: {error}"), "look at `ulimit -n`"),
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -3,28 +3,18 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::runtime::Builder;
-use tokio::time::timeout;
 
 use super::finding::Finding;
-use super::probe::{Outcome, attempt};
-use crate::backend::{BackendSettings, BackendTarget, Client, Passfile, look};
+use super::said::{Said, ask};
+use super::{LOCKDOWN, passing};
+use crate::backend::{BackendSettings, BackendTarget, look};
 use crate::config::Settings;
 use crate::error::BackendFailure;
 use crate::os::{self, Listeners};
-use crate::policy::UserPattern;
 use crate::snapshot::Terms;
-use crate::types::RoleName;
-
-/// The advice of `postern lockdown` in one place.
-const LOCKDOWN: &str = "`postern lockdown` prints what belongs there";
-/// The OS user that owns nothing.
-const NOBODY: u32 = 65534;
-/// The most roles of the rules that are tried.
-const MOST_ROLES: usize = 32;
 
 pub(super) fn examine(settings: &Settings, terms: &Terms, os_user: Option<&str>) -> Vec<Finding> {
     let backend = terms.backend();
@@ -35,15 +25,17 @@ pub(super) fn examine(settings: &Settings, terms: &Terms, os_user: Option<&str>)
         return vec![Finding::fault("backend", failure.to_string(), "nothing more of it could be looked at")];
     }
     let peer = runtime.block_on(peer(&backend.target));
+    let said = runtime.block_on(ask(backend, terms.passfile()));
+    drop(runtime);
     let mut findings = vec![Finding::good("backend", "PostgreSQL answers")];
     findings.extend(directory(backend, peer));
     let listeners = tcp_listeners(backend, peer, &settings.boot.listen);
-    findings.push(listening(&runtime.block_on(listen_addresses(backend, terms.passfile())), &listeners, backend));
-    findings.extend(lookup(&runtime.block_on(log_in(backend, terms.passfile())), backend));
-    drop(runtime);
+    findings.push(listening(&said, &listeners, backend));
+    findings.extend(said.as_ref().map(|said| lookup(said, backend)));
     let found = listeners.map(|listeners| listeners.of_server).unwrap_or_default();
-    findings.extend(others(settings, backend, &found));
-    findings.push(superuser(backend, os_user));
+    let said = said.and_then(Result::ok).unwrap_or_default();
+    let owner = peer.and_then(|peer| os::user_name(peer.uid).ok().flatten());
+    findings.extend(passing::examine(settings, backend, &said, &passing::Here { listeners: found, owner, os_user }));
     findings
 }
 
@@ -95,7 +87,7 @@ fn tcp_listeners(backend: &BackendSettings, peer: Option<Peer>, own: &[SocketAdd
 }
 
 /// PostgreSQL listens where Postern comes from, and nowhere else.
-fn listening(said: &Result<Option<String>, BackendFailure>, found: &Option<Found>, backend: &BackendSettings) -> Finding {
+fn listening(said: &Option<Result<Said, BackendFailure>>, found: &Option<Found>, backend: &BackendSettings) -> Finding {
     const CHECK: &str = "backend.listeners";
     let (wanted, foreign): (&str, fn(&SocketAddr) -> bool) = match backend.target {
         BackendTarget::Unix(_) => ("listen_addresses = ''", |_| true),
@@ -108,144 +100,33 @@ fn listening(said: &Result<Option<String>, BackendFailure>, found: &Option<Found
         return Finding::fault(CHECK, format!("PostgreSQL is listening on {} too", listed.join(", ")), change);
     }
     let local = |said: &str| said.split(',').all(|at| matches!(at.trim(), "" | "localhost" | "127.0.0.1" | "::1"));
+    let said = said.as_ref().and_then(|said| said.as_ref().ok()).map(|said| said.listen_addresses.as_str());
     match (said, found, &backend.target) {
-        (Ok(Some(said)), _, BackendTarget::Unix(_)) if !said.trim().is_empty() => {
+        (Some(said), _, BackendTarget::Unix(_)) if !said.trim().is_empty() => {
             Finding::fault(CHECK, format!("PostgreSQL's listen_addresses is '{said}'"), change)
         }
-        (Ok(Some(said)), _, BackendTarget::Loopback(_)) if !local(said) => {
+        (Some(said), _, BackendTarget::Loopback(_)) if !local(said) => {
             Finding::fault(CHECK, format!("PostgreSQL's listen_addresses is '{said}'"), change)
         }
-        (Ok(Some(said)), _, _) => Finding::good(CHECK, format!("PostgreSQL's listen_addresses is '{said}'")),
-        (_, Some(found), BackendTarget::Unix(_)) if found.at_port.is_empty() => Finding::good(CHECK, "no TCP listener leads to PostgreSQL"),
-        (_, Some(_), BackendTarget::Loopback(_)) => Finding::good(CHECK, "nobody listens at PostgreSQL's port beyond loopback"),
-        (Ok(_) | Err(_), _, _) => {
+        (Some(said), _, _) => Finding::good(CHECK, format!("PostgreSQL's listen_addresses is '{said}'")),
+        (None, Some(found), BackendTarget::Unix(_)) if found.at_port.is_empty() => {
+            Finding::good(CHECK, "no TCP listener leads to PostgreSQL")
+        }
+        (None, Some(_), BackendTarget::Loopback(_)) => Finding::good(CHECK, "nobody listens at PostgreSQL's port beyond loopback"),
+        (None, Some(_) | None, _) => {
             Finding::unknown(CHECK, "where PostgreSQL listens could not be seen", "run it as root, or set backend.lookup_role")
         }
     }
 }
 
-async fn log_in(backend: &BackendSettings, passfile: Option<&Passfile>) -> Option<Result<(), BackendFailure>> {
-    let lookup = backend.lookup.as_ref()?;
-    let log_in = Client::log_in(backend, passfile, &lookup.role, "postgres", PATIENCE);
-    Some(match timeout(PATIENCE, log_in).await {
-        Ok(Ok(client)) => {
-            client.close().await;
-            Ok(())
-        }
-        Ok(Err(failure)) => Err(failure),
-        Err(_) => Err(BackendFailure::Silent),
-    })
-}
-
-/// `listen_addresses` as PostgreSQL says it; `None` without a role to ask as.
-async fn listen_addresses(backend: &BackendSettings, passfile: Option<&Passfile>) -> Result<Option<String>, BackendFailure> {
-    let Some(lookup) = &backend.lookup else { return Ok(None) };
-    let ask = async {
-        let mut client = Client::log_in(backend, passfile, &lookup.role, "postgres", PATIENCE).await?;
-        let rows = client.query("SELECT pg_catalog.current_setting('listen_addresses')", &[]).await?;
-        client.close().await;
-        Ok(rows.into_iter().flatten().flatten().next().map(|value| String::from_utf8_lossy(&value).into_owned()))
-    };
-    timeout(PATIENCE, ask).await.unwrap_or(Err(BackendFailure::Silent))
-}
-
-/// How long one question to PostgreSQL may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-fn lookup(outcome: &Option<Result<(), BackendFailure>>, backend: &BackendSettings) -> Option<Finding> {
-    let role = &backend.lookup.as_ref()?.role;
-    Some(match outcome.as_ref()? {
-        Ok(()) => Finding::good("backend.lookup_role", format!("Postern can ask PostgreSQL as {role}")),
+fn lookup(said: &Result<Said, BackendFailure>, backend: &BackendSettings) -> Finding {
+    let role = backend.lookup.as_ref().map(|lookup| lookup.role.to_string()).unwrap_or_default();
+    match said {
+        Ok(_) => Finding::good("backend.lookup_role", format!("Postern can ask PostgreSQL as {role}")),
         Err(failure) => Finding::fault(
             "backend.lookup_role",
             format!("as {role}, {failure}"),
             "CREATE ROLE it with LOGIN, and let the OS user that runs this in as it",
         ),
-    })
-}
-
-/// Whom PostgreSQL lets in past Postern: other OS users, by the socket and by every TCP listener.
-fn others(settings: &Settings, backend: &BackendSettings, listeners: &[SocketAddr]) -> Vec<Finding> {
-    const CHECK: &str = "backend.others";
-    let is_root = os::effective_uid() == 0;
-    let mut findings = Vec::new();
-    if !is_root {
-        let found = "what PostgreSQL says to other OS users of this machine could not be tried";
-        findings.push(Finding::unknown(CHECK, found, "run it as root"));
-    }
-    let roles = roles(settings, backend);
-    let mut targets = vec![(backend.target.clone(), is_root.then_some(NOBODY))];
-    // By TCP nobody's OS user counts, so that any will do.
-    targets.extend(listeners.iter().map(|at| (BackendTarget::Loopback(*at), None)));
-    let (mut let_in, mut unclear) = (Vec::new(), 0_usize);
-    for (target, uid) in targets.iter().filter(|(target, uid)| uid.is_some() || matches!(target, BackendTarget::Loopback(_))) {
-        for role in &roles {
-            match attempt(*uid, target, backend, role) {
-                Ok(Outcome::LetIn) => let_in.push(format!("{role} at {target}")),
-                Ok(Outcome::KeptOut) => {}
-                Ok(Outcome::Unclear) | Err(_) => unclear = unclear.saturating_add(1),
-            }
-        }
-    }
-    for role in roles.iter().filter(|_| is_root && matches!(backend.target, BackendTarget::Unix(_))) {
-        let Some(uid) = namesake(role) else { continue };
-        if matches!(attempt(Some(uid), &backend.target, backend, role), Ok(Outcome::LetIn)) && role.as_bytes() != b"postgres" {
-            let_in.push(format!("{role} for the OS user of that name"));
-        }
-    }
-    if !let_in.is_empty() {
-        let found = format!("PostgreSQL lets in past Postern, without a password: {}", let_in.join(", "));
-        let change = format!("pg_hba.conf: in place of trust, `local all all peer map=postern`, and no host line; {LOCKDOWN}");
-        findings.push(Finding::fault(CHECK, found, change));
-    } else if unclear > 0 {
-        findings.push(Finding::unknown(
-            CHECK,
-            format!("{unclear} tries to get in past Postern ended without an answer"),
-            "see PostgreSQL's log",
-        ));
-    } else if is_root || !listeners.is_empty() {
-        findings.push(Finding::good(CHECK, format!("nobody else gets in without a password as any of {} roles", roles.len())));
-    }
-    findings
-}
-
-/// The roles that are tried: those that the rules name, the superuser of most clusters, and the lookup role.
-fn roles(settings: &Settings, backend: &BackendSettings) -> Vec<RoleName> {
-    let mut roles: Vec<RoleName> =
-        RoleName::exact(b"postgres").into_iter().chain(backend.lookup.as_ref().map(|lookup| lookup.role.clone())).collect();
-    for pattern in settings.live.policy.rules().iter().flat_map(|rule| &rule.users) {
-        match pattern {
-            UserPattern::Name(role) if !roles.contains(role) && roles.len() < MOST_ROLES => roles.push(role.clone()),
-            UserPattern::Name(_) | UserPattern::All | UserPattern::Group(_) | UserPattern::Matching(_) => {}
-        }
-    }
-    roles
-}
-
-/// The OS user of a role's name: `peer` without a map lets such in.
-fn namesake(role: &RoleName) -> Option<u32> {
-    let name = std::str::from_utf8(role.as_bytes()).ok()?;
-    os::uid_of(name).ok().flatten().filter(|uid| *uid != 0)
-}
-
-/// Whether PostgreSQL takes Postern's own OS user for a superuser.
-fn superuser(backend: &BackendSettings, os_user: Option<&str>) -> Finding {
-    const CHECK: &str = "backend.superuser";
-    let me = os::effective_uid();
-    let uid = match os_user {
-        Some(name) => os::uid_of(name).ok().flatten(),
-        None => Some(me).filter(|uid| *uid != 0),
-    };
-    let (Some(uid), Some(role)) = (uid, RoleName::exact(b"postgres")) else {
-        return Finding::unknown(CHECK, "as which OS user Postern runs is not known here", "name it with --os-user");
-    };
-    match attempt(Some(uid).filter(|uid| *uid != me), &backend.target, backend, &role) {
-        Ok(Outcome::LetIn) => Finding::fault(
-            CHECK,
-            "PostgreSQL lets the OS user that Postern runs as in as the superuser postgres",
-            format!("pg_ident.conf: a line for each role that comes through Postern, none for postgres and none for all; {LOCKDOWN}"),
-        ),
-        Ok(Outcome::KeptOut) => Finding::good(CHECK, "PostgreSQL does not take Postern's OS user for the superuser postgres"),
-        Ok(Outcome::Unclear) | Err(_) => Finding::unknown(CHECK, "it could not be tried as Postern's OS user", "run it as root"),
     }
 }

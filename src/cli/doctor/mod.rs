@@ -2,10 +2,13 @@
 //!
 //! What can be tried is tried, what can be read is read, and what could not be looked at is said to be unknown. Nothing is changed.
 
+mod clock;
 mod files;
 mod finding;
 mod isolation;
+mod passing;
 mod probe;
+mod said;
 
 use std::path::Path;
 
@@ -19,6 +22,9 @@ use super::{ConfigFile, Exit};
 use crate::config;
 use crate::notice::Notice;
 use crate::observe::harmless_json;
+
+/// The advice of `postern lockdown` in one place.
+const LOCKDOWN: &str = "`postern lockdown` prints what belongs there";
 
 /// What to look at, and as whom Postern runs.
 #[derive(Debug, Args)]

@@ -56,6 +56,11 @@ impl Installation {
         Self { bin, major }
     }
 
+    /// The pg_hba.conf that initdb writes.
+    pub fn stock_hba(&self) -> String {
+        fs::read_to_string(self.template().join("pg_hba.conf")).unwrap()
+    }
+
     /// The initialised cluster that this run's servers of this version are copies of.
     fn template(&self) -> PathBuf {
         static MAKING: Mutex<()> = Mutex::new(());
