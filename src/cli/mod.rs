@@ -1,5 +1,6 @@
 //! Words of the command line to actions, and their outcome to an exit code.
 
+mod acting;
 mod admin;
 mod check;
 mod config;

@@ -12,7 +12,7 @@ use super::values::{nullable, path};
 use super::words::Lookup;
 use super::{hba, ident};
 use crate::notice::Notice;
-use crate::policy::{IdentityMaps, MapLine, MapName, Method, Policy, Rule, UserName};
+use crate::policy::{IdentityMaps, MapLine, MapName, Policy, Rule, UserName};
 
 /// The policy and where it stands.
 pub(super) struct Rules {
@@ -34,7 +34,7 @@ pub(super) fn rules(root: &Section<'_>, folder: &Path, lookup: Lookup, faults: &
         None => ident::lines(root, lookup, faults).map(Held::of),
     };
     let (rules, lines) = (rules?, lines?);
-    if rules.is_from_file() && faults.is_empty() && !rules.items.iter().any(admits) {
+    if rules.is_from_file() && faults.is_empty() && !rules.items.iter().any(Rule::admits) {
         let wrong = Wrong::new("at least one hostssl line with the method cert", "write hostssl all all all cert, or what you mean by it");
         root.fault("hba_file", wrong.which("in which no line asks for a certificate"), faults);
         return None;
@@ -63,14 +63,6 @@ fn held<T>(root: &Section<'_>, key: &str, read: Result<Held<T>, String>, faults:
     let unreadable =
         |which: String| root.fault(key, Wrong::new("a file that can be read", "correct its name or the file").which(which), faults);
     read.map_err(unreadable).ok()
-}
-
-/// Whether it can let anybody in.
-fn admits(rule: &Rule) -> bool {
-    match rule.method {
-        Method::Cert | Method::TrustWithCertificate | Method::ScramWithCertificate => true,
-        Method::Reject | Method::Unsupported(_) => false,
-    }
 }
 
 /// Whether the rule and its map fit. `place` is the rule's number in the configuration's own list.

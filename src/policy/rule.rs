@@ -161,6 +161,14 @@ impl Rule {
         open.map_or(RuleMatch::Matches, |(column, what)| RuleMatch::Unknown(column, what))
     }
 
+    /// Whether it can let anybody in.
+    pub fn admits(&self) -> bool {
+        match self.method {
+            Method::Cert | Method::TrustWithCertificate | Method::ScramWithCertificate => true,
+            Method::Reject | Method::Unsupported(_) => false,
+        }
+    }
+
     /// Whether it can depend on the surroundings.
     pub(super) fn looks_around(&self) -> bool {
         matches!(self.address, AddressPattern::SameHost | AddressPattern::SameNet) || self.asks_memberships()

@@ -298,3 +298,31 @@ fn a_rule_that_can_never_match_is_named_with_the_rule_before_it() {
     stage.more = "hba:\n  - { database: all, user: all, address: all, method: cert }\n  - { database: app, user: bob, address: all, method: reject }\n".into();
     stage.finds("configuration", "hba[1]: can never match: hba[0]", "move or remove one of them");
 }
+
+/// Postern as an OS user of its own, whose key it is, whom PostgreSQL lets in as alice and as the lookup role; root looks.
+#[test]
+fn root_looks_as_the_os_user_that_postern_is() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let mut stage = Stage::before(Postgres::isolated(&Installation::eighteen()), "300");
+    let daemon = User::from_name("daemon").unwrap().unwrap();
+    fs::write(stage.postgres.data().join("pg_ident.conf"), "postern daemon alice\npostern daemon postern_lookup\n").unwrap();
+    stage.postgres.write_hba("local all postgres peer\nlocal all all peer map=postern\n");
+    stage.reload();
+    stage.backend = ", lookup_role: postern_lookup".into();
+    let config = stage.config();
+    for file in [stage.dir.path(), &stage.pki("."), &stage.pki("server.key")] {
+        std::os::unix::fs::chown(file, Some(daemon.uid.as_raw()), Some(daemon.gid.as_raw())).unwrap();
+    }
+    let doctor = |more: &[&str]| {
+        let output = postern(&[&["doctor", "-c", config.to_str().unwrap()], more].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    crate::harness::wait_until("the lines are in force", || doctor(&["--os-user", "daemon"]).1.contains("ok       backend.lookup_role"));
+    let (_, said) = doctor(&["--os-user", "daemon"]);
+    let faults: Vec<&str> = said.lines().filter(|line| line.starts_with("fault") && !line.contains("clock.synchronized")).collect();
+    assert!(faults.is_empty(), "{said}");
+    let (code, said) = doctor(&[]);
+    assert!(code == Some(78) && said.contains("server.key: its owner is uid"), "{said}");
+}

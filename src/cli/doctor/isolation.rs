@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use tokio::net::UnixStream;
 use tokio::runtime::Builder;
 
+use super::super::acting::as_postern;
 use super::finding::Finding;
 use super::said::{Said, ask};
 use super::{LOCKDOWN, passing};
@@ -25,7 +26,7 @@ pub(super) fn examine(settings: &Settings, terms: &Terms, os_user: Option<&str>)
         return vec![Finding::fault("backend", failure.to_string(), "nothing more of it could be looked at")];
     }
     let peer = runtime.block_on(peer(&backend.target));
-    let said = runtime.block_on(ask(backend, terms.passfile()));
+    let said = as_postern(os_user, || runtime.block_on(ask(backend, terms.passfile())));
     drop(runtime);
     let mut findings = vec![Finding::good("backend", "PostgreSQL answers")];
     findings.extend(directory(backend, peer));
@@ -126,7 +127,7 @@ fn lookup(said: &Result<Said, BackendFailure>, backend: &BackendSettings) -> Fin
         Err(failure) => Finding::fault(
             "backend.lookup_role",
             format!("as {role}, {failure}"),
-            "CREATE ROLE it with LOGIN, and let the OS user that runs this in as it",
+            "CREATE ROLE it with LOGIN, and let Postern's OS user in as it; root says who that is with --os-user",
         ),
     }
 }

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use finding::{Finding, State};
 
+use super::acting::as_postern;
 use super::load::load;
 use super::{ConfigFile, Exit};
 use crate::config;
@@ -65,8 +66,11 @@ pub(super) fn run(arguments: Arguments) -> Exit {
 /// # Errors
 /// The faults of a configuration that cannot be served: there is nothing to look at then.
 fn examine(path: &Path, os_user: Option<&str>) -> Result<Vec<Finding>, String> {
-    let (_, ready) = load(path)?;
-    let settings = config::load(path).map_err(|faults| faults.to_string())?.settings;
+    let (ready, settings) = as_postern(os_user, || {
+        let (_, ready) = load(path)?;
+        let settings = config::load(path).map_err(|faults| faults.to_string())?.settings;
+        Ok::<_, String>((ready, settings))
+    })?;
     let mut findings: Vec<Finding> = ready.notices().iter().map(noted).collect();
     if findings.iter().all(|finding| finding.state == State::Good) {
         findings.push(Finding::good("configuration", "no faults, and nothing to warn of"));

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use fragment::{Clients, Lockdown, Method, Way, token};
 
+use super::acting::as_postern;
 use super::{ConfigFile, Exit};
 use crate::backend::{BackendSettings, BackendTarget, Client, Passfile};
 use crate::config;
@@ -117,7 +118,7 @@ fn lockdown(arguments: &Arguments, backend: &BackendSettings, policy: &Policy) -
         clients: clients(arguments, backend, &method)?,
         method,
         lookup_role: backend.lookup.as_ref().map(|lookup| lookup.role.clone()),
-        replication: policy.rules().iter().any(|rule| rule.databases.contains(&DatabasePattern::Replication)),
+        replication: policy.rules().iter().any(|rule| rule.admits() && rule.databases.contains(&DatabasePattern::Replication)),
         passed_on: policy.rules().iter().filter(|rule| rule.method == policy::Method::ScramWithCertificate).map(columns).collect(),
     })
 }
@@ -142,7 +143,7 @@ fn clients(arguments: &Arguments, backend: &BackendSettings, method: &Method) ->
     }
     let known = match (&backend.lookup, method) {
         (Some(_), _) => {
-            let Known { version, roles } = ask(backend)?;
+            let Known { version, roles } = as_postern(arguments.os_user.as_deref(), || ask(backend))?;
             if arguments.group.is_some() && version.is_some_and(|version| version < KNOWS_GROUPS) {
                 return Err(knows_no_groups(version.unwrap_or_default()));
             }
