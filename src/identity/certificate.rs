@@ -11,6 +11,7 @@ use x509_parser::x509::X509Version;
 
 use crate::crypto::Sha256;
 
+use super::clientname::AlternativeNames;
 use super::der::{Malformed, Reader, only, tag, whole_octets};
 use super::extensions::{Extensions, MAX_EXTENSIONS};
 use super::name::Name;
@@ -65,6 +66,12 @@ pub(crate) struct Signed {
 }
 
 impl Certificate {
+    /// The names of its subjectAltName that a rule can compare: URI, DNS name and address.
+    pub fn comparable_names(&self) -> [Option<&str>; 3] {
+        let AlternativeNames { uri, dns, email } = &self.extensions.alternative_names;
+        [uri, dns, email].map(|name| name.as_deref().ok())
+    }
+
     /// Reads the certificate that `der` is, from its first byte to its last.
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let (content, signed) = Signed::split(der)?;

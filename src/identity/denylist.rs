@@ -7,6 +7,8 @@
 //! cert      sha256 of the certificate in hex            issued by mistake
 //! name      bob                                         left the company
 //! ```
+//!
+//! A name is any that a rule can compare: the common name, the subject as RFC 2253 text, or a URI, DNS name or address of subjectAltName.
 
 use std::collections::HashMap;
 
@@ -27,8 +29,8 @@ enum Denied {
     PublicKey(String),
     /// The digest of the certificate.
     Certificate(String),
-    /// The common name.
-    Name(Vec<u8>),
+    /// Any of its names.
+    Name(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Denylist {
 
     /// Why a certificate is denied, with the line that says so; `None` if it is not.
     pub fn find(&self, certificate: &Traits<'_>) -> Option<String> {
-        let name = certificate.common_name.map(|name| Denied::Name(name.to_vec()));
+        let names = certificate.names.iter().flatten().map(|name| Denied::Name((*name).to_owned()));
         let traits = [
             Denied::Serial(certificate.serial.to_owned(), certificate.issuer.to_owned()),
             Denied::PublicKey(certificate.public_key.to_string()),
@@ -87,7 +89,7 @@ impl Denylist {
         if self.is_empty() {
             return None;
         }
-        let Entry { line, reason } = traits.into_iter().chain(name).find_map(|denied| self.0.get(&denied))?;
+        let Entry { line, reason } = traits.into_iter().chain(names).find_map(|denied| self.0.get(&denied))?;
         let reason = if reason.is_empty() { "no reason given" } else { reason };
         Some(format!("line {line}: {reason}"))
     }
@@ -104,8 +106,8 @@ pub struct Traits<'a> {
     pub public_key: Sha256,
     /// The digest of its DER.
     pub sha256: Sha256,
-    /// Its common name, if there is exactly one.
-    pub common_name: Option<&'a [u8]>,
+    /// Its names that a rule can compare: of each kind the one that it has, if it has exactly one.
+    pub names: [Option<&'a str>; 5],
 }
 
 fn entry(line: &str) -> Result<(Denied, String), String> {
@@ -123,7 +125,7 @@ fn entry(line: &str) -> Result<(Denied, String), String> {
         }
         "spki" => (Denied::PublicKey(digest(&value)?), rest),
         "cert" => (Denied::Certificate(digest(&value)?), rest),
-        "name" if !value.is_empty() => (Denied::Name(value.into_bytes()), rest),
+        "name" if !value.is_empty() => (Denied::Name(value), rest),
         _ => return Err(format!("found {:?}, expected serial, spki, cert or name, then the value and the reason", shortened(line))),
     };
     Ok((denied, reason.trim().to_owned()))
@@ -193,13 +195,13 @@ impl Certificate {
 mod tests {
     use super::*;
 
-    fn traits<'a>(key: &'a [u8], name: Option<&'a [u8]>) -> Traits<'a> {
+    fn traits<'a>(key: &'a [u8], name: Option<&'a str>) -> Traits<'a> {
         Traits {
             serial: "03c063",
             issuer: "CN=client-ca,O=Example",
             public_key: Sha256::of(key),
             sha256: Sha256::of(b"der"),
-            common_name: name,
+            names: [name, Some("CN=x,O=Example"), None, Some("x.example"), None],
         }
     }
 
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn each_kind_denies_what_it_names_and_nothing_else() {
-        let (alice, other) = (traits(b"key", Some(b"alice")), traits(b"other", Some(b"bob")));
+        let (alice, other) = (traits(b"key", Some("alice")), traits(b"other", Some("bob")));
         let other = Traits { serial: "04", sha256: Sha256::of(b"other"), ..other };
         for list in [
             "serial 03:C0:63 \"CN=client-ca,O=Example\" lost".to_owned(),
@@ -232,9 +234,18 @@ mod tests {
 
     #[test]
     fn a_name_is_its_very_bytes_and_a_reason_may_be_missing() {
-        let quoted = traits(b"key", Some(b"o \"b"));
+        let quoted = traits(b"key", Some("o \"b"));
         assert_eq!(why("name \"o \"\"b\"", &quoted).as_deref(), Some("line 1: no reason given"));
-        assert_eq!(why("name Alice gone", &traits(b"key", Some(b"alice"))), None);
+        assert_eq!(why("name Alice gone", &traits(b"key", Some("alice"))), None);
+    }
+
+    #[test]
+    fn a_name_of_any_kind_denies() {
+        let certificate = traits(b"key", None);
+        for list in ["name x.example left", "name \"CN=x,O=Example\" left", "name CN=x,O=Example left"] {
+            assert_eq!(why(list, &certificate).as_deref(), Some("line 1: left"), "{list}");
+        }
+        assert_eq!(why("name x left", &certificate), None);
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl ClientIdentity {
             issuer: &self.0.issuer,
             public_key: self.0.public_key,
             sha256: self.0.sha256,
-            common_name: self.0.common_name.as_ref().ok().map(CommonName::as_bytes),
+            names: ClientName::ALL.map(|kind| self.name(kind).ok()),
         }
     }
 

@@ -142,12 +142,13 @@ impl ClientTrust {
         };
         in_force(&certificate, now)?;
         let (serial, issuer, name) = (certificate.serial_hex(), certificate.issuer().rfc2253(), certificate.subject().common_name().ok());
+        let (subject, [uri, dns, email]) = (certificate.subject().rfc2253(), certificate.comparable_names());
         let traits = Traits {
             serial: &serial,
             issuer: &issuer,
             public_key: certificate.public_key_sha256(),
             sha256: certificate.sha256(),
-            common_name: name.as_ref().map(CommonName::as_bytes),
+            names: [name.as_ref().map(CommonName::as_str), Some(&subject), uri, dns, email],
         };
         if let Some(why) = self.denied(&traits) {
             return Err(Refusal::denylisted(why));
