@@ -1,6 +1,8 @@
-//! The operating system's answers to questions about itself: with `harden`, the home of `nix`.
+//! The operating system's answers to questions about itself: with `harden`, the home of `nix`; that of `rustix`.
 
 mod account;
+mod capabilities;
+mod descriptors;
 mod listeners;
 mod lock;
 mod process;
@@ -22,6 +24,8 @@ use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{Gid, Pid, Uid, getgroups, setegid, seteuid, setgroups};
 
 pub use account::Account;
+pub use capabilities::{drop_capabilities, empty_bounding_set};
+pub use descriptors::{peer_uid, receive_with_descriptors, send_with_descriptors};
 pub use listeners::Listeners;
 pub use lock::Lock;
 pub use nix::sys::signal::Signal;

@@ -24,11 +24,20 @@ pub struct ReloadCalls {
 
 /// Where the daemon is asked to leave.
 #[derive(Clone, Debug)]
-pub struct LeaveDesk(watch::Sender<bool>);
+pub struct LeaveDesk(watch::Sender<Option<Leaving>>);
 
 /// The daemon's side of it.
 #[derive(Debug)]
-pub struct LeaveCalls(watch::Receiver<bool>);
+pub struct LeaveCalls(watch::Receiver<Option<Leaving>>);
+
+/// Why it is to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// An operator says so.
+    Told,
+    /// A successor has the listeners, and serves.
+    HandedOver,
+}
 
 /// What came of a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,21 +101,23 @@ impl ReloadCalls {
 impl LeaveDesk {
     /// Both sides.
     pub fn new() -> (Self, LeaveCalls) {
-        let (ask, asked) = watch::channel(false);
+        let (ask, asked) = watch::channel(None);
         (Self(ask), LeaveCalls(asked))
     }
 
     /// Asks it to let its sessions leave and to end. Asked again, it goes on with that.
-    pub(super) fn ask(&self) {
-        self.0.send_replace(true);
+    pub(super) fn ask(&self, why: Leaving) {
+        self.0.send_replace(Some(why));
     }
 }
 
 impl LeaveCalls {
-    /// Resolves once an operator has asked; never, if nobody can. Cancel-safe.
-    pub async fn asked(&mut self) {
-        if self.0.wait_for(|asked| *asked).await.is_err() {
-            std::future::pending().await
+    /// Resolves once somebody has asked; never, if nobody can. Cancel-safe.
+    pub async fn asked(&mut self) -> Leaving {
+        let asked = self.0.wait_for(Option::is_some).await.ok().and_then(|asked| *asked);
+        match asked {
+            Some(why) => why,
+            None => std::future::pending().await,
         }
     }
 }

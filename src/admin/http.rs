@@ -18,7 +18,6 @@ use hyper::header::{
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -27,6 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::health::{BackendState, Phase, unready};
 use super::host::{self, WrongHost};
 use super::page;
+use super::stream::HttpStream;
 use super::view::View;
 
 /// Connections at once.
@@ -93,7 +93,7 @@ async fn converse(stream: TcpStream, endpoint: Arc<Endpoint>, most: usize) {
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(LONGEST_HEAD).max_headers(64).header_read_timeout(None);
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(http.serve_connection(HttpStream(stream), service));
     loop {
         let until = *deadline.lock().unwrap_or_else(PoisonError::into_inner);
         tokio::select! {

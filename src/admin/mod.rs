@@ -3,12 +3,15 @@
 //! Nothing here can be reached through the door that clients use, and nothing here opens a connection to the backend on request.
 
 mod desk;
+mod handover;
 mod health;
 mod host;
 mod http;
 mod page;
+mod predecessor;
 mod protocol;
 mod socket;
+mod stream;
 mod verbs;
 mod view;
 
@@ -18,11 +21,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-pub use desk::{LeaveCalls, LeaveDesk, ReloadCalls, ReloadDesk, ReloadOutcome};
+pub use desk::{LeaveCalls, LeaveDesk, Leaving, ReloadCalls, ReloadDesk, ReloadOutcome};
+pub use handover::Listeners;
 pub use health::Phase;
 pub use page::lines;
+pub use predecessor::{HandoverError, Incumbent};
 pub use protocol::{Body, CertLine, DrainLine, Fault, FaultCode, Reply, Request, Selector, SessionLine};
 pub use socket::SocketError;
 pub use view::{About, BackendStatus, CertificatesStatus, ConnectionsStatus, SessionsStatus, Status, View};
@@ -47,6 +52,7 @@ pub struct Admin {
 #[derive(Debug)]
 pub struct ServedAdmin {
     _tasks: JoinSet<()>,
+    endpoint: Option<AbortHandle>,
     _file: Option<SocketFile>,
 }
 
@@ -70,22 +76,33 @@ impl fmt::Display for AdminError {
 }
 
 impl Admin {
-    /// Binds the endpoint, if one is configured.
+    /// Binds the endpoint, if one is configured, unless the daemon that runs already gives it.
     ///
     /// # Errors
     /// It cannot be bound.
-    pub fn bind(settings: &AdminSettings) -> Result<Self, AdminError> {
-        let endpoint = settings.listen.map(bind).transpose().map_err(AdminError::Endpoint)?;
+    pub fn bind(settings: &AdminSettings, incumbent: Option<&mut Incumbent>) -> Result<Self, AdminError> {
+        let given = settings.listen.zip(incumbent).and_then(|(address, incumbent)| incumbent.take(address));
+        let bound = || settings.listen.map(bind).transpose().map_err(AdminError::Endpoint);
+        let endpoint = given.map_or_else(bound, |given| Ok(Some(given)))?;
         Ok(Self { endpoint, hosts: settings.hosts.clone(), socket: None })
     }
 
-    /// Makes the socket, if one is configured: as the user whom it is to belong to.
+    /// Makes the socket, if one is configured: as the user whom it is to belong to. One that is in use is replaced only by who takes over.
     ///
     /// # Errors
     /// It cannot be made; nothing is left behind.
-    pub fn with_socket(self, settings: &AdminSettings) -> Result<Self, AdminError> {
-        let socket = settings.socket.as_deref().map(AdminSocket::bind).transpose().map_err(AdminError::Socket)?;
+    pub fn with_socket(self, settings: &AdminSettings, takes_over: bool) -> Result<Self, AdminError> {
+        let make = |path| AdminSocket::bind(path, takes_over);
+        let socket = settings.socket.as_deref().map(make).transpose().map_err(AdminError::Socket)?;
         Ok(Self { socket, ..self })
+    }
+
+    /// The endpoint's listener once more, for who may have to give it away.
+    ///
+    /// # Errors
+    /// The kernel gives no descriptor.
+    pub fn another_endpoint(&self) -> io::Result<Option<TcpListener>> {
+        self.endpoint.as_ref().map(TcpListener::try_clone).transpose()
     }
 
     /// Begins to serve, within a runtime.
@@ -100,10 +117,11 @@ impl Admin {
         if endpoint.is_some() || socket.is_some() {
             tasks.spawn(watch_backend(Arc::clone(&view.snapshots), view.observers.clone(), seen));
         }
+        let mut served = None;
         if let Some(listener) = endpoint {
             let address = format!("http://{}", listener.local_addr()?);
             let endpoint = Endpoint { view: Arc::clone(&view), backend: backend.clone(), hosts };
-            tasks.spawn(http::serve(tokio::net::TcpListener::from_std(listener)?, endpoint));
+            served = Some(tasks.spawn(http::serve(tokio::net::TcpListener::from_std(listener)?, endpoint)));
             view.observers.emit(&Event::AdminListening { address: &address });
         }
         let mut file = None;
@@ -113,6 +131,15 @@ impl Admin {
             tasks.spawn(socket::serve(tokio::net::UnixListener::from_std(listener)?, Arc::clone(&view), backend));
             view.observers.emit(&Event::AdminListening { address: &address });
         }
-        Ok(ServedAdmin { _tasks: tasks, _file: file })
+        Ok(ServedAdmin { _tasks: tasks, endpoint: served, _file: file })
+    }
+}
+
+impl ServedAdmin {
+    /// Whoever looks at the endpoint from now on sees the successor.
+    pub fn leave_endpoint(&self) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.abort();
+        }
     }
 }

@@ -35,6 +35,8 @@ pub enum Request {
         /// The connection stays open until the daemon has ended.
         wait: bool,
     },
+    /// For the listeners, by a successor.
+    Handover,
 }
 
 /// Which sessions are meant.
@@ -72,6 +74,8 @@ pub enum Body {
     Reload(Box<ReloadOutcome>),
     /// That the daemon drains.
     Drain(DrainLine),
+    /// The addresses of the listeners that come with it.
+    Handover(Vec<String>),
     /// Why there is no answer.
     Error(Fault),
 }
@@ -185,6 +189,7 @@ impl Request {
         }
         match (verb, id, role, cert) {
             (AdminVerb::Drain, None, None, None) => Ok(Self::Drain { wait: wait.unwrap_or_default() }),
+            (AdminVerb::Handover, None, None, None) => Ok(Self::Handover),
             (AdminVerb::Status, None, None, None) => Ok(Self::Status),
             (AdminVerb::Sessions, None, None, None) => Ok(Self::Sessions),
             (AdminVerb::Reload, None, None, None) => Ok(Self::Reload),
@@ -194,7 +199,7 @@ impl Request {
                 malformed("found no fingerprint, expected the certificate's SHA-256: 64 digits of hex, with or without colons".to_owned())
             }),
             (AdminVerb::Kill, _, _, _) => Err(malformed("expected one of id, role and cert beside kill".to_owned())),
-            (AdminVerb::Status | AdminVerb::Sessions | AdminVerb::Reload | AdminVerb::Drain, _, _, _) => {
+            (AdminVerb::Status | AdminVerb::Sessions | AdminVerb::Reload | AdminVerb::Drain | AdminVerb::Handover, _, _, _) => {
                 Err(malformed("expected nothing beside this verb".to_owned()))
             }
         }
@@ -203,7 +208,7 @@ impl Request {
     /// The request as a line.
     pub fn line(&self) -> String {
         let (id, role, cert) = match self {
-            Self::Status | Self::Sessions | Self::Reload | Self::Drain { .. } => (None, None, None),
+            Self::Status | Self::Sessions | Self::Reload | Self::Drain { .. } | Self::Handover => (None, None, None),
             Self::Kill(Selector::Id(id)) => (Some(id.clone()), None, None),
             Self::Kill(Selector::Role(role)) => (None, Some(role.clone()), None),
             Self::Kill(Selector::Cert(cert)) => (None, None, Some(cert.clone())),
@@ -222,6 +227,7 @@ impl Request {
             Self::Kill(_) => AdminVerb::Kill,
             Self::Reload => AdminVerb::Reload,
             Self::Drain { .. } => AdminVerb::Drain,
+            Self::Handover => AdminVerb::Handover,
         }
     }
 }
@@ -262,6 +268,7 @@ mod tests {
             Request::Reload,
             Request::Drain { wait: false },
             Request::Drain { wait: true },
+            Request::Handover,
             Request::Kill(Selector::Id("01JD6Z".to_owned())),
             Request::Kill(Selector::Role("al\"ice\n".to_owned())),
             Request::Kill(Selector::Cert(cert)),

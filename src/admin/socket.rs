@@ -16,11 +16,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::handover::{cancel_for_successor, hand_over};
 use super::health::BackendState;
 use super::protocol::{Body, Fault, FaultCode, LONGEST_REQUEST, Reply, Request, VERSION};
-use super::verbs::{Peer, Tools, carry_out, forbidden, may_ask, refused};
+use super::verbs::{Peer, Tools, carry_out, forbidden, may_ask, refused, report};
 use super::view::View;
-use crate::observe::{Event, harmless_json};
+use crate::observe::{AdminResult, Event, harmless_json};
 use crate::os;
 
 /// How long a request may take to come, and its reply to be taken.
@@ -67,15 +68,16 @@ enum Obstacle {
 }
 
 impl AdminSocket {
-    /// Makes the socket with mode 0600. One that was left behind is replaced if it is ours and nobody answers.
-    pub(super) fn bind(path: &Path) -> Result<Self, SocketError> {
-        bind(path).map_err(|what| SocketError { path: path.to_owned(), what })
+    /// Makes the socket with mode 0600. One that was left behind is replaced if it is ours and nobody answers, or who answers is taken
+    /// over from.
+    pub(super) fn bind(path: &Path, takes_over: bool) -> Result<Self, SocketError> {
+        bind(path, takes_over).map_err(|what| SocketError { path: path.to_owned(), what })
     }
 }
 
 /// The name appears only once the mode is set: by rename(2), over what was left behind.
-fn bind(path: &Path) -> Result<AdminSocket, Obstacle> {
-    make_way(path)?;
+fn bind(path: &Path, takes_over: bool) -> Result<AdminSocket, Obstacle> {
+    make_way(path, takes_over)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", process::id()));
     let temporary = PathBuf::from(temporary);
@@ -94,8 +96,8 @@ fn publish(temporary: &Path, path: &Path) -> io::Result<SocketFile> {
     Ok(SocketFile { path: path.to_owned(), identity })
 }
 
-/// Whether the name is free, or held by a socket that is ours and dead.
-fn make_way(path: &Path) -> Result<(), Obstacle> {
+/// Whether the name is free, or held by a socket that is ours and dead, or whose owner is taken over from.
+fn make_way(path: &Path, takes_over: bool) -> Result<(), Obstacle> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         found => found?,
@@ -109,6 +111,7 @@ fn make_way(path: &Path) -> Result<(), Obstacle> {
     match StdStream::connect(path) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(error.into()),
+        Ok(_) if takes_over => Ok(()),
         Ok(_) => Err(Obstacle::Alive),
     }
 }
@@ -179,6 +182,7 @@ async fn converse(mut stream: UnixStream, view: &View, backend: &watch::Receiver
     let (body, report) = if may_ask(peer.uid, os::effective_uid()) {
         match read_request(&mut stream).await {
             None => return,
+            Some(Ok(Request::Handover)) => return succeed(stream, view, peer).await,
             Some(Ok(request)) => {
                 waits = matches!(request, Request::Drain { wait: true });
                 let tools = Tools { sessions: &view.sessions, reload: &view.desk, leave: &view.leave };
@@ -199,6 +203,16 @@ async fn converse(mut stream: UnixStream, view: &View, backend: &watch::Receiver
     let _ = stream.shutdown().await;
     // A socket that is closed with unread bytes is a reset to its peer, who may then never read the reply.
     let _ = timeout(LINGER, copy(&mut stream.take(MOST_UNREAD), &mut sink())).await;
+}
+
+/// Gives a successor the listeners, and then is at its service.
+async fn succeed(mut stream: UnixStream, view: &View, peer: Peer) {
+    let result = hand_over(&mut stream, view).await;
+    view.observers.emit(&Event::AdminHandled(&report(peer, Some(&Request::Handover), result, view.sessions.list().len())));
+    if result == AdminResult::Done {
+        // An error is its end, or nonsense: nothing is passed on any more.
+        let _ = cancel_for_successor(stream, view).await;
+    }
 }
 
 async fn reply(stream: &mut UnixStream, body: Body) -> io::Result<()> {
@@ -242,7 +256,7 @@ mod tests {
     fn the_socket_is_its_owners_alone_and_leaves_with_its_daemon() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
-        let socket = AdminSocket::bind(&path).unwrap();
+        let socket = AdminSocket::bind(&path, false).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary name is gone");
         drop(socket);
@@ -255,8 +269,8 @@ mod tests {
         let path = dir.path().join("admin.sock");
         drop(StdListener::bind(&path).unwrap());
         assert!(path.exists(), "a listener of the standard library leaves its file behind");
-        let alive = AdminSocket::bind(&path).unwrap();
-        let refusal = AdminSocket::bind(&path).unwrap_err().to_string();
+        let alive = AdminSocket::bind(&path, false).unwrap();
+        let refusal = AdminSocket::bind(&path, false).unwrap_err().to_string();
         assert!(refusal.contains("another process answers there"), "{refusal}");
         drop(alive);
     }
@@ -266,10 +280,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         fs::write(&path, "precious").unwrap();
-        let refusal = AdminSocket::bind(&path).unwrap_err().to_string();
+        let refusal = AdminSocket::bind(&path, false).unwrap_err().to_string();
         assert!(refusal.contains("no socket"), "{refusal}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-        let nowhere = AdminSocket::bind(&dir.path().join("none/admin.sock")).unwrap_err().to_string();
+        let nowhere = AdminSocket::bind(&dir.path().join("none/admin.sock"), false).unwrap_err().to_string();
         assert!(nowhere.contains("its folder must exist"), "{nowhere}");
     }
 
@@ -277,9 +291,8 @@ mod tests {
     fn a_successors_socket_is_not_taken_away() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
-        let old = AdminSocket::bind(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        let _new = AdminSocket::bind(&path).unwrap();
+        let old = AdminSocket::bind(&path, false).unwrap();
+        let _new = AdminSocket::bind(&path, true).unwrap();
         drop(old);
         assert!(path.exists());
     }

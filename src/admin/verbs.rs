@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::desk::{LeaveDesk, ReloadDesk};
+use super::desk::{LeaveDesk, Leaving, ReloadDesk};
 use super::protocol::{Body, CertLine, DrainLine, Fault, FaultCode, Request, Selector, SessionLine};
 use super::view::{Status, moment};
 use crate::error::EndReason;
@@ -59,8 +59,10 @@ pub(super) async fn carry_out(request: &Request, peer: Peer, tools: Tools<'_>, s
             (Body::Killed(killed), result, targets)
         }
         Request::Reload => reload(desk).await,
+        // It takes the connection itself (handover.rs): by words alone nothing is given.
+        Request::Handover => (Body::Handover(Vec::new()), AdminResult::Failed, 0),
         Request::Drain { .. } => {
-            leave.ask();
+            leave.ask(Leaving::Told);
             let sessions = sessions.list().len();
             (Body::Drain(DrainLine { sessions }), AdminResult::Done, sessions)
         }
@@ -137,10 +139,10 @@ fn text(name: &[u8]) -> String {
 /// Names have 63 bytes at most; what a client calls itself can be longer, and PostgreSQL cuts that as well.
 const LONGEST_SHOWN: usize = 63;
 
-fn report(peer: Peer, request: Option<&Request>, result: AdminResult, targets: usize) -> AdminReport {
+pub(super) fn report(peer: Peer, request: Option<&Request>, result: AdminResult, targets: usize) -> AdminReport {
     let selector = match request {
         Some(Request::Kill(selector)) => Some(selector.parts()),
-        Some(Request::Status | Request::Sessions | Request::Reload | Request::Drain { .. }) | None => None,
+        Some(Request::Status | Request::Sessions | Request::Reload | Request::Drain { .. } | Request::Handover) | None => None,
     };
     AdminReport {
         verb: request.map(Request::verb),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::desk::{LeaveDesk, ReloadDesk, ReloadOutcome};
+use super::handover::Listeners;
 use super::health::{BackendState, Phase, unready};
 use crate::observe::{Hardening, Moment, Observers, ProcessUsage};
 use crate::os;
@@ -30,6 +31,8 @@ pub struct View {
     pub desk: ReloadDesk,
     /// Where the daemon is asked to leave.
     pub leave: LeaveDesk,
+    /// What a successor is given.
+    pub listeners: Listeners,
     /// Where in its life the daemon is.
     pub phase: watch::Receiver<Phase>,
     /// What does not change.

@@ -183,7 +183,7 @@ fn print(request: &Request, reply: &Reply, json: bool) -> Exit {
         Body::Reload(_) => Exit::Failed,
         Body::Killed(ids) if ids.is_empty() => Exit::Failed,
         Body::Killed(_) => Exit::Done,
-        Body::Error(_) => Exit::Failed,
+        Body::Handover(_) | Body::Error(_) => Exit::Failed,
     };
     let text = match &reply.body {
         _ if json => harmless_json(&serde_json::to_string(reply).unwrap_or_default()),
@@ -194,6 +194,8 @@ fn print(request: &Request, reply: &Reply, json: bool) -> Exit {
         Body::Drain(DrainLine { sessions: 0 }) => "draining: no session is left".to_owned(),
         Body::Drain(DrainLine { sessions: 1 }) => "draining: 1 session leaves when it has finished".to_owned(),
         Body::Drain(DrainLine { sessions }) => format!("draining: {sessions} sessions leave, each when it has finished"),
+        // Only `serve` asks for it.
+        Body::Handover(addresses) => addresses.join("\n"),
         Body::Error(fault) => {
             eprintln!("postern: {}", Word(fault.message.as_bytes()));
             return exit;
@@ -252,7 +254,7 @@ fn killed(request: &Request, ids: &[String]) -> String {
         ([], Request::Kill(Selector::Id(id))) => format!("no session {}", word(id)),
         ([], Request::Kill(Selector::Role(role))) => format!("no session of role {}", word(role)),
         ([], Request::Kill(Selector::Cert(_))) => "no session of this certificate".to_owned(),
-        ([], Request::Status | Request::Sessions | Request::Reload | Request::Drain { .. }) => "no session".to_owned(),
+        ([], Request::Status | Request::Sessions | Request::Reload | Request::Drain { .. } | Request::Handover) => "no session".to_owned(),
         (ids, _) => ids.iter().map(|id| format!("{}: told to end", word(id))).collect::<Vec<_>>().join("\n"),
     }
 }

@@ -33,7 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon in the foreground
-    Serve(ConfigFile),
+    Serve(serve::Arguments),
     /// Load all that serve would load and print every fault; change nothing
     Check(ConfigFile),
     /// Say whether a certificate would be let in as a role, by which rule, and what its client would read
@@ -102,7 +102,7 @@ impl From<Exit> for ExitCode {
 /// Runs the command line of this process. Usage errors end it with 2.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(file) => serve::run(&file.path()),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Check(file) => check::run(&file.path()),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Config(command) => config::run(command),

@@ -3,11 +3,25 @@
 use std::env;
 use std::path::Path;
 
-use super::Exit;
+use clap::Args;
+
 use super::load::load;
-use crate::config::{self, live_resources};
+use super::{ConfigFile, Exit};
+use crate::admin::Incumbent;
+use crate::config::{self, BootSettings, live_resources};
 use crate::daemon::{Bound, Daemon, DaemonError};
 use crate::harden::{Resources, confine};
+use crate::os;
+
+/// What to serve, and in whose place.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Take over from the daemon that runs with this configuration, which then drains; start as ever if none does
+    #[arg(long)]
+    handover: bool,
+}
 
 /// Why it does not serve.
 enum Stop {
@@ -17,8 +31,8 @@ enum Stop {
     Failed(DaemonError),
 }
 
-pub(super) fn run(path: &Path) -> Exit {
-    match serve(path) {
+pub(super) fn run(arguments: Arguments) -> Exit {
+    match serve(&arguments.config.path(), arguments.handover) {
         Ok(()) => Exit::Done,
         Err(Stop::Faults(faults)) => {
             eprintln!("{faults}");
@@ -33,10 +47,11 @@ pub(super) fn run(path: &Path) -> Exit {
 
 /// The configuration is read twice: by whoever started the process, to know what to bind, whom to become and what to keep within reach; and
 /// with all that it names by whoever it is from then on, as every reload will.
-fn serve(path: &Path) -> Result<(), Stop> {
+fn serve(path: &Path, handover: bool) -> Result<(), Stop> {
     let config::Loaded { settings, files, .. } = config::load(path).map_err(|faults| Stop::Faults(faults.to_string()))?;
     let boot = settings.boot;
-    let bound = Bound::new(&boot).map_err(Stop::Failed)?;
+    let incumbent = if handover { incumbent(path, &boot)? } else { None };
+    let bound = Bound::new(&boot, incumbent).map_err(Stop::Failed)?;
     let manager = env::var_os("NOTIFY_SOCKET").is_some_and(|socket| socket.as_encoded_bytes().starts_with(b"@"));
     let live = live_resources(path, &files, &settings.live.backend.target);
     let resources = Resources { abstract_sockets: manager, ..boot.and_resources(live) };
@@ -46,4 +61,15 @@ fn serve(path: &Path) -> Result<(), Stop> {
         return Err(Stop::Faults(format!("{}: it was changed while it was read; start again", path.display())));
     }
     Daemon::prepare(bound, path, look, ready, confined).and_then(Daemon::run).map_err(Stop::Failed)
+}
+
+/// Whom this process takes over from, if anybody serves.
+fn incumbent(path: &Path, boot: &BootSettings) -> Result<Option<Incumbent>, Stop> {
+    let Some(socket) = &boot.admin.socket else {
+        let fault = "admin.socket: found null, expected the path of the running daemon's admin socket, through which --handover asks it";
+        return Err(Stop::Faults(format!("{}: {fault}; set it, and restart once without --handover", path.display())));
+    };
+    let us = os::effective_uid();
+    let uid = boot.harden.user.as_ref().filter(|_| us == 0).map_or(us, |user| user.uid);
+    Incumbent::ask(socket, uid).map_err(|error| Stop::Failed(DaemonError::Handover(error)))
 }

@@ -24,7 +24,7 @@ use expiring::watch_expiry;
 use reload::{Next, Reloader};
 use signals::{Signal, Signals};
 
-use crate::admin::{About, Admin, AdminError, LeaveDesk, Phase, ReloadDesk, View};
+use crate::admin::{About, Admin, AdminError, HandoverError, Incumbent, LeaveDesk, Leaving, Listeners, Phase, ReloadDesk, View};
 use crate::config::BootSettings;
 use crate::error::EndReason;
 use crate::harden::{Confined, HardenError, Outcome, Report};
@@ -32,7 +32,7 @@ use crate::listen::{BindError, accept_all, bind};
 use crate::notice::Notice;
 use crate::observe::{Event, Hardening, ObserveError, Observers};
 use crate::os::{self, Account};
-use crate::session::{Door, House, watch_for_lost_clients, watch_timers};
+use crate::session::{Door, House, Predecessor, watch_for_lost_clients, watch_timers};
 use crate::snapshot::{Look, Ready, Snapshots};
 
 /// How long sessions may take to end once they are told to: their farewell's time, and that of the close behind it.
@@ -48,6 +48,8 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 pub enum DaemonError {
     /// An address cannot be listened on.
     Bind(BindError),
+    /// The daemon that runs already gives nothing.
+    Handover(HandoverError),
     /// Operators could not look.
     Admin(AdminError),
     /// Audit or log cannot be opened.
@@ -62,6 +64,7 @@ impl std::fmt::Display for DaemonError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Handover(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
             Self::Observe(error) => error.fmt(f),
             Self::Harden(error) => error.fmt(f),
@@ -93,19 +96,22 @@ pub struct Bound {
     clients: Vec<TcpListener>,
     admin: Admin,
     workers: usize,
+    /// The daemon that is taken over from.
+    incumbent: Option<Incumbent>,
 }
 
 impl Bound {
-    /// Binds every address.
+    /// Binds every address that the daemon that runs already does not give.
     ///
     /// # Errors
     /// The first that fails; nothing is left behind.
-    pub fn new(settings: &BootSettings) -> Result<Self, DaemonError> {
-        let clients = settings.listen.iter().map(|address| bind(*address)).collect::<Result<_, _>>().map_err(DaemonError::Bind)?;
-        let admin = Admin::bind(&settings.admin).map_err(DaemonError::Admin)?;
+    pub fn new(settings: &BootSettings, mut incumbent: Option<Incumbent>) -> Result<Self, DaemonError> {
+        let mut listener = |address| incumbent.as_mut().and_then(|incumbent| incumbent.take(address)).map_or_else(|| bind(address), Ok);
+        let clients = settings.listen.iter().map(|address| listener(*address)).collect::<Result<_, _>>().map_err(DaemonError::Bind)?;
+        let admin = Admin::bind(&settings.admin, incumbent.as_mut()).map_err(DaemonError::Admin)?;
         // One for each processor, or as many as the control group's quota lets run, which is read from files out of reach later.
         let workers = available_parallelism().map_or(1, usize::from);
-        Ok(Self { clients, admin, workers })
+        Ok(Self { clients, admin, workers, incumbent })
     }
 }
 
@@ -117,8 +123,9 @@ impl Daemon {
     /// The first that fails; nothing is left behind.
     pub fn prepare(bound: Bound, config: &Path, look: Look, ready: Ready, confined: Confined) -> Result<Self, DaemonError> {
         let settings = &ready.boot;
-        let admin = bound.admin.with_socket(&settings.admin).map_err(DaemonError::Admin)?;
         let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
+        // Last of all that can fail for a reason of the configuration's: who has this name is the one whom operators ask.
+        let admin = bound.admin.with_socket(&settings.admin, bound.incumbent.is_some()).map_err(DaemonError::Admin)?;
         let notices = iter::once(descriptor_notice()).chain(root_notice()).collect();
         let report = confined.seal().map_err(DaemonError::Harden)?;
         let loaded = Loaded { config: config.to_owned(), look, ready, notices, report };
@@ -189,6 +196,12 @@ fn hardening(report: &Report) -> Hardening {
     Hardening { mode: report.mode.label().to_owned(), user, in_force, not_in_force }
 }
 
+/// Keeps the listeners for a successor only as long as they are listened on.
+async fn close_with(mut stop: watch::Receiver<bool>, listeners: Listeners) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    listeners.close();
+}
+
 fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers) -> io::Result<()> {
     runtime.block_on(async {
         // Before anything says that the daemon is up: a signal from then on is never the default one.
@@ -196,6 +209,8 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
         let Loaded { config, look, ready, notices: own, report } = loaded;
         let hardening = hardening(&report);
         let addresses = bound.clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
+        let given = bound.clients.iter().map(TcpListener::try_clone).chain(bound.admin.another_endpoint().transpose());
+        let given = Listeners::new(given.collect::<io::Result<_>>()?);
         let listeners = bound.clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
         let shown = |notices: Vec<Notice>| notices.iter().map(ToString::to_string).chain(own.iter().cloned()).collect::<Vec<_>>();
         let (notices, lasting_notices) = (shown(ready.notices()), shown(ready.boot.notices()));
@@ -204,15 +219,17 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
         let snapshots = Arc::new(Snapshots::new(ready.snapshot));
         let (desk, calls) = ReloadDesk::new();
         let (leave, mut leaving) = LeaveDesk::new();
-        let house = House::default();
+        let (predecessor, passed) = bound.incumbent.is_some().then(Predecessor::new).unzip();
+        let house = House { predecessor: predecessor.unwrap_or_default(), ..House::default() };
         let (phase, phases) = watch::channel(Phase::Starting);
         tokio::spawn(systemd::tell(phases.clone()));
-        let _admin = bound.admin.serve(View {
+        let admin = bound.admin.serve(View {
             observers: observers.clone(),
             sessions: Arc::clone(&house.sessions),
             snapshots: Arc::clone(&snapshots),
             desk,
             leave,
+            listeners: given.clone(),
             phase: phases,
             about: About {
                 config: config.clone(),
@@ -230,8 +247,12 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
             tokio::spawn(accept_all(listener, Arc::clone(&door), stopped.clone()));
             observers.emit(&Event::Listening { address });
         }
-        drop((door, stopped));
+        drop(door);
+        tokio::spawn(close_with(stopped, given));
         phase.send_replace(Phase::Serving);
+        if let Some((incumbent, passed)) = bound.incumbent.zip(passed) {
+            tokio::spawn(incumbent.relieve(passed));
+        }
         keep_watching({
             let (sessions, snapshots) = (Arc::clone(&house.sessions), Arc::clone(&snapshots));
             move || watch_timers(Arc::clone(&sessions), Arc::clone(&snapshots))
@@ -261,12 +282,13 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
         };
         let hangup = Arc::new(Notify::new());
         let reloading = tokio::spawn(reloader.run(Arc::clone(&hangup), calls));
-        let mut asked = false;
+        let (mut asked, mut handed_over) = (false, false);
         let in_order = loop {
             // Both branches are cancel-safe.
             tokio::select! {
-                () = leaving.asked() => {
+                why = leaving.asked() => {
                     asked = true;
+                    handed_over = why == Leaving::HandedOver;
                     break true;
                 }
                 signal = signals.next() => match signal {
@@ -280,7 +302,12 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
         reloading.abort();
         phase.send_replace(Phase::Draining);
         if in_order {
-            let shutdown = snapshots.current().terms().shutdown();
+            let mut shutdown = snapshots.current().terms().shutdown();
+            if handed_over {
+                // Whoever comes is served, by the successor.
+                shutdown.delay = Duration::ZERO;
+                admin.leave_endpoint();
+            }
             observers.emit(&Event::DrainStarted { delay: shutdown.delay, timeout: shutdown.drain_timeout });
             let drain = Drain { shutdown, stop: &stop, sessions: &house.sessions, all_gone: &mut all_gone };
             tokio::select! {

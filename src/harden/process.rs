@@ -2,7 +2,6 @@
 
 use std::io;
 
-use caps::CapSet;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -24,20 +23,12 @@ pub(super) fn become_user(user: &Account) -> io::Result<Result<(), String>> {
 /// Takes every capability out of the bounding set, as far as the process may. Who may not has none to lose that execve(2) could give
 /// back once new privileges are forbidden.
 pub(super) fn empty_bounding_set() {
-    let _ = caps::clear(None, CapSet::Bounding);
+    os::empty_bounding_set();
 }
 
-/// Empties the ambient, effective, permitted and inheritable sets. Those that are empty already are left alone: a service manager that
-/// gave none may also have forbidden to set them.
+/// Empties all other sets.
 pub(super) fn drop_capabilities() -> Result<(), String> {
-    // A kernel before 4.3 has no ambient set.
-    let ambient = caps::runtime::ambient_set_supported().is_ok().then_some(CapSet::Ambient);
-    for set in ambient.into_iter().chain([CapSet::Effective, CapSet::Inheritable, CapSet::Permitted]) {
-        if !caps::read(None, set).is_ok_and(|held| held.is_empty()) {
-            caps::clear(None, set).map_err(|error| error.to_string())?;
-        }
-    }
-    Ok(())
+    os::drop_capabilities().map_err(|error| error.to_string())
 }
 
 /// For this process and all that it could ever start.

@@ -35,7 +35,10 @@ impl fmt::Display for BindError {
 
 /// What to do about an address that cannot be bound.
 const ADVICE: [(io::ErrorKind, &str); 3] = [
-    (io::ErrorKind::AddrInUse, "another process listens there: stop it, or choose another port"),
+    (
+        io::ErrorKind::AddrInUse,
+        "another process listens there: stop it, take over from it by `serve --handover` if it is Postern, or choose another port",
+    ),
     (io::ErrorKind::PermissionDenied, "ports below 1024 need CAP_NET_BIND_SERVICE"),
     (io::ErrorKind::AddrNotAvailable, "no interface of this machine has this address"),
 ];

@@ -201,6 +201,8 @@ pub enum AdminVerb {
     Reload,
     /// To let the sessions leave, and to end.
     Drain,
+    /// To give a successor the listeners, and to drain.
+    Handover,
 }
 
 /// What became of a request to the admin socket.
@@ -220,7 +222,7 @@ pub enum AdminResult {
 
 impl AdminVerb {
     /// Every verb.
-    pub const ALL: [Self; 5] = [Self::Status, Self::Sessions, Self::Kill, Self::Reload, Self::Drain];
+    pub const ALL: [Self; 6] = [Self::Status, Self::Sessions, Self::Kill, Self::Reload, Self::Drain, Self::Handover];
 
     /// The word in requests, log and audit.
     pub const fn code(self) -> &'static str {
@@ -230,6 +232,7 @@ impl AdminVerb {
             Self::Kill => "kill",
             Self::Reload => "reload",
             Self::Drain => "drain",
+            Self::Handover => "handover",
         }
     }
 }

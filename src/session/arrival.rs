@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::predecessor::Predecessor;
 use super::registry::Sessions;
 use crate::error::SessionError;
 use crate::limits::{FailureBudget, GiveWay, Handshakes, SessionSlots, Turn, Waiting};
@@ -37,6 +38,8 @@ pub struct House {
     pub handshakes: Arc<Handshakes>,
     /// The addresses that fail.
     pub failures: Arc<FailureBudget>,
+    /// Who served before this process, if it took over.
+    pub predecessor: Predecessor,
 }
 
 /// A connection's common part before it is a session.

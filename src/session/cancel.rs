@@ -45,6 +45,7 @@ impl<S: Transport> PendingCancel<S> {
         let target = door.house.sessions.find(&request);
         let result = match judge(identity, target.as_deref(), arrival.terms.allows_cancel_without_certificate()) {
             Ok(session) => forward(session, &request).await,
+            Err(CancelResult::UnknownKey) => door.house.predecessor.cancel(&request, identity).await,
             Err(result) => result,
         };
         door.observers.emit(&Event::CancelHandled(&CancelReport {
@@ -65,7 +66,7 @@ impl<S: Transport> PendingCancel<S> {
     }
 }
 
-async fn forward(session: &LiveSession, request: &CancelRequest) -> CancelResult {
+pub(super) async fn forward(session: &LiveSession, request: &CancelRequest) -> CancelResult {
     let Some(_in_flight) = session.begin_cancel() else { return CancelResult::RateLimited };
     match forward_cancel(session.backend(), request).await {
         Ok(()) => CancelResult::Forwarded,

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use atomic_waker::AtomicWaker;
 use tokio::time::Instant;
 
+use super::predecessor::Names;
 use super::timers::Timers;
 use crate::backend::BackendSettings;
 use crate::crypto::secrets_equal;
@@ -180,6 +181,12 @@ impl LiveSession {
             (Ok(own), Ok(other)) => own == other,
             _ => false,
         }
+    }
+
+    /// The same of a certificate's names, each with its kind.
+    pub(super) fn is_named(&self, names: &Names) -> bool {
+        let own = self.identity.name(self.clientname).ok();
+        names.iter().any(|(kind, name)| *kind == self.clientname && own == Some(name.as_str()))
     }
 
     /// What its client asked for, as the rules see it.

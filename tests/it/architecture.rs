@@ -57,12 +57,11 @@ const HOMES: &[(&str, &str)] = &[
     ("socket2", "listen/"),
     ("sd_notify", "daemon/systemd.rs"),
     ("tikv_jemallocator", "main.rs"),
-    ("caps", "harden/process.rs"),
+    ("rustix", "os/"),
     ("landlock", "harden/landlock.rs"),
     ("seccompiler", "harden/seccomp.rs"),
     ("clap", "cli/"),
     ("hyper", "admin/"),
-    ("hyper_util", "admin/"),
     ("prometheus_client", "observe/"),
     ("tracing_subscriber", "observe/"),
 ];

@@ -156,13 +156,8 @@ impl Daemon {
     pub fn start(config: &Config) -> Self {
         let mut config = config.clone();
         for _ in 0..3 {
-            let daemon = Self::spawn(&config);
-            let patience = Duration::from_secs(20);
-            let started = match &config.audit_file {
-                None => daemon.find(patience, |record| record["event"] == "daemon.start").is_some(),
-                Some(_) => daemon.said.wait(patience, |lines| lines.log.contains("listening on").then_some(())).is_some(),
-            };
-            if started {
+            let daemon = Self::spawn(&config, &[]);
+            if daemon.has_started(&config) {
                 return daemon;
             }
             let log = daemon.log();
@@ -173,7 +168,29 @@ impl Daemon {
         panic!("no port was free for long enough");
     }
 
-    fn spawn(config: &Config) -> Self {
+    /// Starts it in the place of one that runs with this configuration, and waits until it says that it has started.
+    pub fn taking_over(config: &Config) -> Self {
+        let daemon = Self::spawn(config, &["--handover"]);
+        assert!(daemon.has_started(config), "the successor did not start and said\n{}", daemon.log());
+        daemon
+    }
+
+    fn has_started(&self, config: &Config) -> bool {
+        let patience = Duration::from_secs(20);
+        match &config.audit_file {
+            None => self.find(patience, |record| record["event"] == "daemon.start").is_some(),
+            Some(_) => self.said.wait(patience, |lines| lines.log.contains("listening on").then_some(())).is_some(),
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let status = self.process.take().unwrap().wait().unwrap();
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        status
+    }
+
+    fn spawn(config: &Config, arguments: &[&str]) -> Self {
         // What is not limited here has the limit of the tests.
         let descriptors = config.descriptors.map(|most| format!("--nofile={most}:{most}"));
         let overriding = config.obeys_modes && Uid::effective().is_root();
@@ -184,6 +201,7 @@ impl Daemon {
             .args(overriding.then_some("--bounding-set=-dac_override,-dac_read_search"))
             .args([postern_path(), "serve", "-c"])
             .arg(config.write())
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,0 +1,140 @@
+//! A successor takes the listeners over: what the process that drains gives it, and does for it until it has ended.
+//!
+//! ```text
+//! successor    {"v":1,"verb":"handover"}
+//! we           {"v":1,"handover":["127.0.0.1:5432"]}            with a descriptor for each, in this order
+//! successor    {"serving":true}                                once it takes connections; until then nothing has changed here
+//! successor    {"pid":7,"key":[1,2,3,4],"names":null}           a CancelRequest whose key it does not know
+//! we           {"result":"forwarded"}
+//! ```
+//!
+//! The queue of each listener is the kernel's, one for both processes: no connection is lost between them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::desk::Leaving;
+use super::protocol::{Body, Fault, FaultCode, Reply, VERSION};
+use super::view::View;
+use crate::identity::ClientName;
+use crate::observe::{AdminResult, harmless_json};
+use crate::os;
+use crate::session::{Names, cancel_passed};
+use crate::wire::{CancelKey, CancelRequest};
+
+/// How long a successor may take from being given the listeners to serving: it reads its files meanwhile.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest line, in bytes.
+pub(super) const LONGEST_LINE: u64 = 64 * 1024;
+
+/// The listeners that a successor is given, until they are closed.
+#[derive(Clone, Debug, Default)]
+pub struct Listeners(Arc<Mutex<Vec<TcpListener>>>);
+
+impl Listeners {
+    /// These.
+    pub fn new(listeners: Vec<TcpListener>) -> Self {
+        Self(Arc::new(Mutex::new(listeners)))
+    }
+
+    /// Gives none any more.
+    pub fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn lend(&self) -> io::Result<Vec<TcpListener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(TcpListener::try_clone).collect()
+    }
+}
+
+/// What a successor says once it takes connections.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Serving {
+    pub(super) serving: bool,
+}
+
+/// A CancelRequest that a successor passes on.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CancelLine {
+    pub(super) pid: u32,
+    pub(super) key: Vec<u8>,
+    /// By the word of their kind, as `CN`; null if no certificate came with it.
+    pub(super) names: Option<BTreeMap<String, String>>,
+}
+
+/// What became of it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CancelAnswer {
+    pub(super) result: String,
+}
+
+/// Gives the listeners to who asks. Once it serves this daemon leaves, and until then it goes on as if nobody had asked.
+pub(super) async fn hand_over(stream: &mut UnixStream, view: &View) -> AdminResult {
+    let listeners = match view.listeners.lend() {
+        Ok(listeners) if listeners.is_empty() => Err("the daemon was told to stop, and has no listener any more".to_owned()),
+        Ok(listeners) => Ok(listeners),
+        Err(error) => Err(format!("the listeners cannot be passed: {error}")),
+    };
+    let outcome = match listeners {
+        Ok(listeners) => give(stream, &listeners).await.map_err(|error| format!("the listeners cannot be passed: {error}")),
+        Err(message) => Err(message),
+    };
+    if let Err(message) = outcome {
+        let body = Body::Error(Fault { code: FaultCode::Draining, message });
+        let _ = stream.write_all(&line(&Reply { v: VERSION, body })).await;
+        return AdminResult::Failed;
+    }
+    let mut said = Vec::new();
+    let mut limited = BufReader::new((&mut *stream).take(LONGEST_LINE));
+    let read = timeout(PATIENCE, limited.read_until(b'\n', &mut said)).await;
+    let serves = matches!(read, Ok(Ok(_))) && serde_json::from_slice(&said).is_ok_and(|Serving { serving }| serving);
+    if !serves {
+        return AdminResult::Failed;
+    }
+    view.leave.ask(Leaving::HandedOver);
+    AdminResult::Done
+}
+
+async fn give(stream: &UnixStream, listeners: &[TcpListener]) -> io::Result<()> {
+    let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
+    let bytes = line(&Reply { v: VERSION, body: Body::Handover(addresses) });
+    let descriptors: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+    let sent = stream.async_io(Interest::WRITABLE, || os::send_with_descriptors(stream, &bytes, &descriptors)).await?;
+    // An empty socket takes a line of this length at once.
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Carries out what the successor passes on, one after the other, for as long as both live.
+pub(super) async fn cancel_for_successor(stream: UnixStream, view: &View) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut said = Vec::new();
+        if (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut said).await? == 0 {
+            return Ok(());
+        }
+        let CancelLine { pid, key, names } = serde_json::from_slice(&said)?;
+        let key = CancelKey::new(&key).ok_or(io::ErrorKind::InvalidData)?;
+        let kind = |word: &str| ClientName::ALL.into_iter().find(|kind| kind.word() == word);
+        let known = |(word, name): (String, String)| kind(&word).map(|kind| (kind, name));
+        let names = names.map(|names| names.into_iter().filter_map(known).collect::<Names>());
+        let result = cancel_passed(&view.sessions, &CancelRequest { pid, key }, names.as_ref()).await;
+        stream.get_mut().write_all(&line(&CancelAnswer { result: result.code().to_owned() })).await?;
+    }
+}
+
+/// A line of JSON.
+pub(super) fn line(value: &impl Serialize) -> Vec<u8> {
+    // Numbers and text are always JSON.
+    (harmless_json(&serde_json::to_string(value).unwrap_or_default()) + "\n").into_bytes()
+}

@@ -1,0 +1,158 @@
+//! The daemon that runs already, as the process sees it that takes over from it.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use super::handover::{CancelAnswer, CancelLine, LONGEST_LINE, Serving, line};
+use super::protocol::{Body, Fault, Reply, Request};
+use crate::observe::CancelResult;
+use crate::os;
+use crate::session::PassedCancel;
+use crate::wire::CancelRequest;
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running daemon that has given its listeners, and serves until it is told that somebody else does.
+#[derive(Debug)]
+pub struct Incumbent {
+    stream: StdStream,
+    listeners: Vec<TcpListener>,
+}
+
+/// Why it gives nothing.
+#[derive(Debug)]
+pub struct HandoverError {
+    path: PathBuf,
+    what: Obstacle,
+}
+
+#[derive(Debug)]
+enum Obstacle {
+    /// It runs as somebody else.
+    Foreign { found: u32, expected: u32 },
+    /// It says why not.
+    Refused(Fault),
+    /// What came is no answer.
+    Answer(String),
+    /// What the kernel said.
+    Kernel(io::Error),
+}
+
+impl Incumbent {
+    /// Asks the daemon behind an admin socket for its listeners; `None` if nobody is there. It must run as `uid`, whom this process is
+    /// going to be: else whoever can make a socket of that name could give us a listener of their own.
+    ///
+    /// # Errors
+    /// It is somebody else's, or gives nothing.
+    pub fn ask(path: &Path, uid: u32) -> Result<Option<Self>, HandoverError> {
+        ask(path, uid).map_err(|what| HandoverError { path: path.to_owned(), what })
+    }
+
+    /// The listener of an address, if it has one.
+    pub fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let found = self.listeners.iter().position(|listener| listener.local_addr().is_ok_and(|own| own == address))?;
+        Some(self.listeners.swap_remove(found))
+    }
+
+    /// Tells it that this process serves, so that it leaves; then passes on the CancelRequests that are for its sessions, until it has
+    /// ended. Within a runtime.
+    ///
+    /// # Errors
+    /// It has gone already, which is no harm.
+    pub async fn relieve(self, mut calls: mpsc::Receiver<PassedCancel>) -> io::Result<()> {
+        drop(self.listeners);
+        self.stream.set_nonblocking(true)?;
+        let mut stream = BufReader::new(UnixStream::from_std(self.stream)?);
+        stream.write_all(&line(&Serving { serving: true })).await?;
+        loop {
+            let mut unasked = [0; 1];
+            let call = tokio::select! {
+                // Both branches are cancel-safe. It says nothing unasked: what can be read is its end.
+                call = calls.recv() => call,
+                _ = stream.read(&mut unasked) => None,
+            };
+            let Some(PassedCancel { request, names, reply }) = call else { return Ok(()) };
+            let CancelRequest { pid, key } = request;
+            let names = names.map(|names| names.into_iter().map(|(kind, name)| (kind.word().to_owned(), name)).collect());
+            stream.write_all(&line(&CancelLine { pid, key: key.as_bytes().to_vec(), names })).await?;
+            let mut said = Vec::new();
+            (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut said).await?;
+            let CancelAnswer { result } = serde_json::from_slice(&said)?;
+            let result = CancelResult::ALL.into_iter().find(|known| known.code() == result).unwrap_or(CancelResult::UnknownKey);
+            // Whoever has left is not told.
+            let _ = reply.send(result);
+        }
+    }
+}
+
+fn ask(path: &Path, uid: u32) -> Result<Option<Incumbent>, Obstacle> {
+    let mut stream = match StdStream::connect(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        stream => stream?,
+    };
+    let found = os::peer_uid(&stream)?;
+    if found != uid {
+        return Err(Obstacle::Foreign { found, expected: uid });
+    }
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(Request::Handover.line().as_bytes())?;
+    let (mut said, mut descriptors) = (Vec::new(), Vec::new());
+    while said.last() != Some(&b'\n') {
+        let mut bytes = [0; 4096];
+        let (length, more) = os::receive_with_descriptors(&stream, &mut bytes)?;
+        descriptors.extend(more);
+        said.extend_from_slice(bytes.get(..length).unwrap_or_default());
+        if length == 0 || said.len() > usize::try_from(LONGEST_LINE).unwrap_or(usize::MAX) {
+            return Err(Obstacle::Answer("it ended before its answer did".to_owned()));
+        }
+    }
+    let reply: Reply = serde_json::from_slice(&said).map_err(|error| Obstacle::Answer(error.to_string()))?;
+    match reply.body {
+        Body::Handover(_) => Ok(Some(Incumbent { stream, listeners: listening(descriptors)? })),
+        Body::Error(fault) => Err(Obstacle::Refused(fault)),
+        Body::Status(_) | Body::Sessions(_) | Body::Killed(_) | Body::Reload(_) | Body::Drain(_) => {
+            Err(Obstacle::Answer("it answers another question".to_owned()))
+        }
+    }
+}
+
+/// Each must have an address of TCP: what it listens on is the kernel's word, not its giver's.
+fn listening(descriptors: Vec<OwnedFd>) -> Result<Vec<TcpListener>, Obstacle> {
+    let listeners: Vec<_> = descriptors.into_iter().map(TcpListener::from).collect();
+    listeners.iter().try_for_each(|listener| listener.local_addr().and_then(|_| listener.set_nonblocking(true)))?;
+    Ok(listeners)
+}
+
+impl From<io::Error> for Obstacle {
+    fn from(error: io::Error) -> Self {
+        Self::Kernel(error)
+    }
+}
+
+impl fmt::Display for HandoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, what } = self;
+        write!(f, "admin.socket: the daemon at {} does not hand over: ", path.display())?;
+        match what {
+            Obstacle::Foreign { found, expected } => {
+                write!(f, "it runs as uid {found}, and this one is going to be uid {expected}; stop it, and start without --handover")
+            }
+            Obstacle::Refused(fault) => write!(f, "{fault}; wait for its end, or stop it, and start without --handover"),
+            Obstacle::Answer(what) => write!(f, "its answer cannot be understood ({what}); is it of another version?"),
+            Obstacle::Kernel(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for HandoverError {}

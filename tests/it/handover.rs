@@ -1,0 +1,160 @@
+//! A new process takes the listeners over from the old one, and nobody's work is lost between the two.
+
+use std::fs;
+use std::thread;
+
+use crate::harness::clients::succeeded;
+use crate::harness::daemon::{Config, Daemon, postern};
+use crate::harness::pki::Credentials;
+use crate::harness::wire::{End, TlsOptions, Wire, cancel_request, startup};
+use crate::harness::{World, wait_until};
+
+/// A daemon with an admin socket, and what it was started with.
+struct House {
+    world: World,
+    config: Config,
+}
+
+impl House {
+    fn new() -> Self {
+        let mut kept = None;
+        let world = World::configured(|config| kept.insert(config.with("admin: { socket: admin.sock }")).clone());
+        Self { world, config: kept.unwrap() }
+    }
+
+    fn path(&self) -> String {
+        self.config.dir().join("postern.yaml").display().to_string()
+    }
+
+    /// The process that answers at the admin socket.
+    fn asked(&self) -> u64 {
+        let status = succeeded(postern(&["status", "--json", "-c", &self.path()]));
+        serde_json::from_str::<serde_json::Value>(&status).unwrap()["status"]["pid"].as_u64().unwrap()
+    }
+
+    fn handed_over(&self) {
+        let record = |record: &serde_json::Value| record["verb"] == "handover" && record["result"] == "done";
+        self.world.postern().wait_for_record(record);
+    }
+}
+
+#[test]
+fn logins_go_on_while_three_successors_take_over() {
+    let house = House::new();
+    let pgbench = |options: &[&str]| {
+        let conninfo = house.world.conninfo().replace("dbname=postgres", "dbname=alice");
+        house.world.clients.run("pgbench", [options, &[conninfo.as_str()]].concat())
+    };
+    succeeded(pgbench(&["-i", "-q", "-s", "1"]));
+    let report = thread::scope(|scope| {
+        let load = scope.spawn(|| pgbench(&["-n", "-S", "-C", "-c", "4", "-j", "2", "-T", "8"]));
+        house.world.postern().wait_for_record(|record| record["startup"]["application_name"] == "pgbench");
+        let mut successors: Vec<Daemon> = Vec::new();
+        for _ in 0..3 {
+            let successor = Daemon::taking_over(&house.config);
+            // It has logged somebody in: the load has found it.
+            successor.wait_for_record(|record| record["event"] == "session.end");
+            let status = successors.last_mut().map(Daemon::ended);
+            assert!(status.is_none_or(|status| status.success()));
+            successors.push(successor);
+        }
+        load.join().unwrap()
+    });
+    let said = succeeded(report);
+    assert!(said.contains("number of failed transactions: 0 (0.000%)"), "{said}");
+    eprintln!("{}", said.lines().filter(|line| line.starts_with("number of")).collect::<Vec<_>>().join("; "));
+}
+
+#[test]
+fn the_open_transaction_and_the_query_in_flight_finish_with_the_predecessor() {
+    let mut house = House::new();
+    house.world.postgres.sql("create table work (done int); grant insert on work to alice");
+    let (mut open, mut busy, mut idle) = (house.world.log_in(), house.world.log_in(), house.world.log_in());
+    open.rows("begin");
+    idle.rows("select 1");
+    busy.query("select pg_sleep(2), 'whole'");
+    house.world.postgres.wait_until("select count(*) = 1 from pg_stat_activity where usename = 'alice' and wait_event = 'PgSleep'");
+    let successor = Daemon::taking_over(&house.config);
+    house.handed_over();
+    assert_eq!(house.asked(), u64::from(successor.pid()), "operators ask the successor");
+    assert_eq!(idle.read_message().unwrap().fields().to_string(), "FATAL 57P01 terminating connection due to administrator command");
+
+    let mut newcomer = house.world.log_in();
+    assert_eq!(newcomer.rows("select 'served'").len(), 1);
+    successor.wait_for_record(|record| record["event"] == "session.start");
+    assert!(busy.until_ready().unwrap().iter().any(|message| message.is('D')), "its row has arrived");
+    open.rows("insert into work values (1)");
+    open.query("commit");
+    assert!(open.until_ready().unwrap().last().unwrap().is('Z'));
+    assert!(house.world.postern_mut().ended().success(), "the predecessor ends by itself");
+    assert_eq!(house.world.postgres.sql("select count(*) from work"), "1");
+    assert_eq!(newcomer.rows("select 'still here'").len(), 1);
+    assert!(house.config.dir().join("admin.sock").exists(), "the socket is the successor's");
+}
+
+#[test]
+fn a_second_daemon_by_mistake_fails_with_address_in_use() {
+    let house = House::new();
+    let refused = postern(&["serve", "-c", &house.path()]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("Address already in use") && said.contains("--handover"), "{said}");
+    drop(house.world.log_in());
+}
+
+#[test]
+fn a_successor_that_does_not_come_to_serve_changes_nothing() {
+    let house = House::new();
+    let key = house.config.dir().join("server.key");
+    let good = fs::read(&key).unwrap();
+    fs::write(&key, "").unwrap();
+    let failed = postern(&["serve", "--handover", "-c", &house.path()]);
+    assert_eq!(failed.status.code(), Some(78), "{}", String::from_utf8_lossy(&failed.stderr));
+    fs::write(&key, good).unwrap();
+    house.world.postern().wait_for_record(|record| record["verb"] == "handover" && record["result"] == "failed");
+    let mut session = house.world.log_in();
+    assert_eq!(session.rows("select 1").len(), 1);
+    assert_eq!(house.asked(), u64::from(house.world.postern().pid()));
+    let _successor = Daemon::taking_over(&house.config);
+    house.handed_over();
+}
+
+#[test]
+fn with_nobody_to_take_over_from_it_starts_as_ever() {
+    let mut house = House::new();
+    assert!(house.world.postern_mut().end("TERM").success());
+    let successor = Daemon::taking_over(&house.config);
+    drop(house.world.log_in());
+    successor.wait_for_record(|record| record["event"] == "session.end");
+}
+
+#[test]
+fn a_cancel_that_comes_to_the_successor_reaches_the_predecessors_session() {
+    let house = House::new();
+    let login = |credentials: &Credentials| Wire::connect_tls(house.world.address(), &TlsOptions::with(Some(credentials.clone()))).unwrap();
+    let mut wire = login(&house.world.alice);
+    wire.send(&startup(&[("user", "alice"), ("database", "postgres")]));
+    let key = wire.until_ready().unwrap().into_iter().find(|message| message.is('K')).unwrap().body;
+    let pid = u32::from_be_bytes(key[..4].try_into().unwrap());
+    wire.query("select pg_sleep(600)");
+    house.world.postgres.wait_until("select count(*) = 1 from pg_stat_activity where usename = 'alice' and wait_event = 'PgSleep'");
+    let successor = Daemon::taking_over(&house.config);
+    house.handed_over();
+    let told = |result: &str, number: usize| {
+        wait_until(result, || {
+            successor.records().iter().filter(|record| record["event"] == "cancel" && record["result"] == result).count() >= number
+        });
+    };
+
+    let mut wrong = Wire::connect(house.world.address());
+    wrong.send_clear(&cancel_request(pid, &[0; 4]));
+    told("unknown_key", 1);
+    let mut bobs = login(&house.world.pki.named("bob"));
+    bobs.send(&cancel_request(pid, &key[4..]));
+    told("identity_mismatch", 1);
+    let mut own = login(&house.world.alice);
+    own.send(&cancel_request(pid, &key[4..]));
+    assert!(wire.until_ready().unwrap_err().to_string().contains("57014"), "the statement is cancelled");
+    told("forwarded", 1);
+    assert_eq!(own.read_to_end(), (vec![], End::Closed));
+}
