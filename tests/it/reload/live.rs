@@ -1,8 +1,10 @@
 //! Sessions that live while what they were admitted by changes.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::harness::clients::run_with_input;
 use crate::harness::pki::Profile;
 use crate::harness::wire::{End, message, ssl_request, startup};
 
@@ -197,4 +199,26 @@ fn whoever_had_connected_before_gets_nothing_done_with_a_certificate_that_is_rev
     site.world.postern().wait_for_record(refused);
     site.world.postgres.wait_until("select count(*) = 0 from pg_stat_activity where usename = 'bob'");
     assert_eq!(site.world.postgres.sql("select count(*) from t"), "0");
+}
+
+#[test]
+fn there_is_no_session_that_a_revoked_client_could_resume() {
+    let site = with_crl();
+    let (dir, kept) = (site.world.dir(), site.world.dir().join("session.pem"));
+    let files = site.world.alice.write(dir, "resumer");
+    let address = site.world.address().to_string();
+    let connect = || {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-tls1_3", "-ign_eof", "-starttls", "postgres", "-connect", &address, "-sess_out"]).arg(&kept);
+        openssl.arg("-cert").arg(&files.certificate).arg("-key").arg(&files.key);
+        // Its answer is read to the end, and whatever else a server sends first.
+        let refused = startup(&[("user", "alice"), ("database", "nowhere")]);
+        String::from_utf8_lossy(&run_with_input(&mut openssl, &refused).stdout).into_owned()
+    };
+    for _ in 0..2 {
+        let said = connect();
+        assert!(said.contains("New, TLSv1.3") && said.contains("database \"nowhere\" does not exist"), "{said}");
+        assert!(!said.contains("New Session Ticket arrived"), "{said}");
+        assert!(!kept.exists(), "openssl keeps what could be resumed");
+    }
 }
