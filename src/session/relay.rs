@@ -43,6 +43,8 @@ pub(super) struct Relay<C, B> {
     ending: Option<Ending>,
     /// The client sent a length that cannot be; nothing behind it was forwarded.
     violated: bool,
+    /// The backend sent one; what is whole before it still goes to the client, and nothing behind it.
+    garbled: bool,
     /// The client closed its side without close_notify.
     truncated: bool,
 }
@@ -116,13 +118,13 @@ where
     pub(super) fn new(client: C, backend: B, live: Arc<LiveSession>, greeting: Vec<u8>, early: &[u8]) -> Self {
         let mut frontend = FrontendScanner::default();
         let mut answers = BackendScanner::after_login();
-        let mut down = Flow { pending: greeting, ..Flow::default() };
-        match answers.feed(early, &mut frontend) {
-            Ok(_) => down.pending.extend_from_slice(early),
-            Err(_) => down.ended = true,
-        }
-        down.bytes = length(&down.pending);
-        Self { client, backend, frontend, answers, up: Flow::default(), down, live, ending: None, violated: false, truncated: false }
+        let fault = answers.feed(early, &mut frontend).err();
+        let sound = fault.map_or(early, |fault| early.get(..fault.sound).unwrap_or(&[]));
+        let pending = [&greeting, sound].concat();
+        let garbled = fault.is_some();
+        let down = Flow { bytes: length(&pending), pending, ended: garbled, ..Flow::default() };
+        let up = Flow::default();
+        Self { client, backend, frontend, answers, up, down, live, ending: None, violated: false, garbled, truncated: false }
     }
 
     /// What has passed.
@@ -239,13 +241,16 @@ where
             if self.down.ended {
                 return Poll::Ready(self.backend_ended());
             }
-            let step = SCRATCH.with_borrow_mut(|scratch| {
+            ready!(SCRATCH.with_borrow_mut(|scratch| {
                 // A backend that resets has ended, like one that closes.
                 let mut chunk = ready!(poll_chunk(&mut self.backend, scratch, cx)).unwrap_or(&[]);
                 self.down.ended = chunk.is_empty();
-                let Ok(boundary) = self.answers.feed(chunk, &mut self.frontend) else {
-                    return Poll::Ready(Err(self.finish(EndReason::Protocol, Parting::Mute)));
-                };
+                let boundary = self.answers.feed(chunk, &mut self.frontend).unwrap_or_else(|fault| {
+                    // What it has completed so far it may have done for good: the client is to know.
+                    chunk = chunk.get(..fault.sound).unwrap_or(&[]);
+                    (self.garbled, self.down.ended) = (true, true);
+                    fault.sound
+                });
                 if let Some(ending) = &mut self.ending
                     && boundary > 0
                 {
@@ -254,11 +259,8 @@ where
                 }
                 self.down.bytes = self.down.bytes.saturating_add(length(chunk));
                 self.down.send(&mut self.client, chunk, cx);
-                Poll::Ready(Ok(()))
-            });
-            if let Err(finish) = ready!(step) {
-                return Poll::Ready(finish);
-            }
+                Poll::Ready(())
+            }));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -282,7 +284,9 @@ where
 
     /// The backend's end means what went before it: a goodbye, its own FATAL, or neither.
     fn backend_ended(&self) -> Finish {
-        if self.violated {
+        if self.garbled {
+            self.finish(EndReason::Protocol, Parting::Mute)
+        } else if self.violated {
             self.finish(EndReason::Protocol, Parting::Orderly)
         } else if self.said_goodbye() {
             self.finish(EndReason::Client, Parting::Orderly)

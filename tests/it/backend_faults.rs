@@ -1,6 +1,7 @@
 //! A database that is away, silent, dying or lying: the client is told the truth, or nothing.
 
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
@@ -34,11 +35,23 @@ impl Stage {
         })
     }
 
+    /// The same by loopback TCP.
+    fn by_tcp(act: impl Fn(TcpStream) + Send + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let actor = thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(&act));
+        Self::before(private_dir(), Some(actor), |config| config.backend(&format!("{{ host: 127.0.0.1, port: {port} }}")))
+    }
+
     fn set(actor: impl FnOnce(&Path) -> Option<JoinHandle<()>>) -> Self {
         let dir = private_dir();
         let actor = actor(dir.path());
+        Self::before(dir, actor, |config| config)
+    }
+
+    fn before(dir: tempfile::TempDir, actor: Option<JoinHandle<()>>, configure: impl FnOnce(Config) -> Config) -> Self {
         let pki = Pki::new();
-        let config = Config::new(&pki, dir.path(), 5432).with("limits: { authentication_timeout: 2s }");
+        let config = configure(Config::new(&pki, dir.path(), 5432)).with("limits: { authentication_timeout: 2s }");
         Self { postern: Daemon::start(&config), alice: pki.client(Profile::Good), _dir: dir, _actor: actor }
     }
 
@@ -144,8 +157,7 @@ fn a_backend_that_dies_within_a_row_ends_the_session_without_a_word() {
     let stage = Stage::with(|mut stream| {
         admit(&mut stream);
         read_message(&mut stream);
-        let row = message('D', &[&[0, 1, 0, 0, 0, 100][..], &[b'x'; 100]].concat());
-        stream.write_all(&[row_description(), row[..50].to_vec()].concat()).unwrap();
+        stream.write_all(&[row_description(), half_a_row()].concat()).unwrap();
     });
     let mut wire = stage.log_in().unwrap();
     wire.query("select 1");
@@ -154,6 +166,59 @@ fn a_backend_that_dies_within_a_row_ends_the_session_without_a_word() {
     assert!(rest.len() <= 50, "something was added to half a row: {:?}", String::from_utf8_lossy(&rest));
     assert!(rest.iter().skip(11).all(|byte| *byte == b'x'), "{rest:?}");
     stage.postern.wait_for_record(|record| record["event"] == "session.end" && record["reason"] == "backend_lost");
+}
+
+#[test]
+fn a_backend_that_resets_within_a_row_ends_the_session_without_a_word() {
+    let stage = Stage::by_tcp(|mut stream| {
+        admit(&mut stream);
+        read_message(&mut stream);
+        stream.write_all(&[row_description(), half_a_row()].concat()).unwrap();
+        // The client says that it has read so far: a reset takes along what its peer has not read yet.
+        read_message(&mut stream);
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let mut wire = stage.log_in().unwrap();
+    wire.query("select 1");
+    assert!(wire.read_message().unwrap().is('T'));
+    assert_eq!(wire.read_exactly(half_a_row().len()).unwrap(), half_a_row());
+    wire.send_message('H', b"");
+    assert_eq!(wire.read_to_end(), (vec![], End::Fin), "half a row is all there is, and no close_notify makes it look complete");
+    stage.postern.wait_for_record(|record| record["event"] == "session.end" && record["reason"] == "backend_lost");
+}
+
+#[test]
+fn a_backend_that_talks_nonsense_after_a_row_ends_the_session_without_a_word() {
+    // As a length, what stands behind the first byte is 1.4 GB: the client reads on until the backend closes.
+    let nonsense = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+    let stage = Stage::with(|mut stream| {
+        admit(&mut stream);
+        read_message(&mut stream);
+        stream.write_all(&[row_description(), row(), nonsense.to_vec()].concat()).unwrap();
+    });
+    let mut wire = stage.log_in().unwrap();
+    wire.query("select 1");
+    assert!(wire.read_message().unwrap().is('T') && wire.read_message().unwrap().is('D'));
+    assert_eq!(wire.read_to_end(), (nonsense.to_vec(), End::Fin));
+    stage.postern.wait_for_record(|record| record["event"] == "session.end" && record["reason"] == "backend_lost");
+}
+
+#[test]
+fn a_length_that_cannot_be_ends_the_session_behind_the_last_whole_message() {
+    let stage = Stage::with(|mut stream| {
+        if read_startup(&mut stream).len() == 12 {
+            return; // a CancelRequest: the statement was still running
+        }
+        stream.write_all(&greeting()).unwrap();
+        read_message(&mut stream);
+        stream.write_all(&[row_description(), row(), b"D\xff\xff\xff\xff".to_vec()].concat()).unwrap();
+        drop(stream.read(&mut [0; 1]));
+    });
+    let mut wire = stage.log_in().unwrap();
+    wire.query("select 1");
+    assert!(wire.read_message().unwrap().is('T') && wire.read_message().unwrap().is('D'));
+    assert_eq!(wire.read_to_end(), (vec![], End::Fin), "nothing says that the result is complete");
+    stage.postern.wait_for_record(|record| record["event"] == "session.end" && record["reason"] == "protocol");
 }
 
 #[test]
@@ -187,8 +252,7 @@ fn a_second_cancel_of_a_session_is_dropped_while_the_first_is_under_way() {
         let packet = read_startup(&mut stream);
         // A CancelRequest has a code, a process id and a key; it is left without an answer.
         if packet.len() > 12 {
-            let key = message('K', &[0, 0, 0, 7, 0, 0, 0, 9]);
-            stream.write_all(&[message('R', &[0; 4]), key, message('Z', b"I")].concat()).unwrap();
+            stream.write_all(&greeting()).unwrap();
         }
         std::mem::forget(stream);
     });
@@ -201,26 +265,37 @@ fn a_second_cancel_of_a_session_is_dropped_while_the_first_is_under_way() {
     stage.postern.wait_for_record(|record| record["event"] == "cancel" && record["result"] == "rate_limited");
 }
 
-fn admit(stream: &mut UnixStream) {
+fn admit(stream: &mut (impl Read + Write)) {
     read_startup(stream);
-    let key = message('K', &[0, 0, 0, 7, 0, 0, 0, 9]);
-    stream.write_all(&[message('R', &[0; 4]), key, message('Z', b"I")].concat()).unwrap();
+    stream.write_all(&greeting()).unwrap();
+}
+
+fn greeting() -> Vec<u8> {
+    [message('R', &[0; 4]), message('K', &[0, 0, 0, 7, 0, 0, 0, 9]), message('Z', b"I")].concat()
 }
 
 fn row_description() -> Vec<u8> {
     message('T', &[&[0, 1][..], b"x\0", &[0; 18]].concat())
 }
 
-fn read_startup(stream: &mut UnixStream) -> Vec<u8> {
+fn row() -> Vec<u8> {
+    message('D', &[&[0, 1, 0, 0, 0, 100][..], &[b'x'; 100]].concat())
+}
+
+fn half_a_row() -> Vec<u8> {
+    row()[..50].to_vec()
+}
+
+fn read_startup(stream: &mut impl Read) -> Vec<u8> {
     read_body(stream)
 }
 
-fn read_message(stream: &mut UnixStream) -> Vec<u8> {
+fn read_message(stream: &mut impl Read) -> Vec<u8> {
     stream.read_exact(&mut [0]).unwrap();
     read_body(stream)
 }
 
-fn read_body(stream: &mut UnixStream) -> Vec<u8> {
+fn read_body(stream: &mut impl Read) -> Vec<u8> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).unwrap();
     let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];

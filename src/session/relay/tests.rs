@@ -125,6 +125,25 @@ async fn what_came_before_an_impossible_length_is_answered_and_nothing_behind_it
 }
 
 #[tokio::test]
+async fn what_the_backend_completed_before_an_impossible_length_reaches_the_client_and_nothing_behind_it_does() {
+    let garbage = b"D\xff\xff\xff\xffgarbage";
+    for cut in 0..garbage.len() {
+        let mut world = world(1024);
+        world.client.write_all(QUERY).await.unwrap();
+        assert_eq!(read(&mut world.backend, 6).await, QUERY);
+        let (first, rest) = garbage.split_at(cut);
+        world.backend.write_all(&[b"C\0\0\0\x08tag\0", first].concat()).await.unwrap();
+        assert_eq!(read(&mut world.client, 9).await, b"C\0\0\0\x08tag\0");
+        drop(world.backend.write_all(rest).await);
+        let (finish, _) = finish(world.relay).await;
+        assert_eq!((finish.reason, finish.parting), (EndReason::Protocol, Parting::Mute), "cut at {cut}");
+        let mut heard = Vec::new();
+        world.client.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.len() < 5, "{heard:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_to_end_waits_for_the_end_of_a_message() {
     let mut world = world(1024);
     world.client.write_all(QUERY).await.unwrap();
