@@ -1,5 +1,9 @@
 //! A refusal: the cause, and the only handle that can still write to the client.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::Transport;
 use super::arrival::Arrival;
 use super::closing::{part, part_encrypted};
@@ -60,7 +64,12 @@ impl<S: Transport> Rejected<S> {
                 Reply::Gone => {}
             }
         };
-        arrival.until_shed(parting).await;
+        if matches!(error, SessionError::Timeout) {
+            // Its time is over: what its socket takes at once is sent, and nobody waits for what it still has to say.
+            let _ = timeout(Duration::ZERO, parting).await;
+        } else {
+            arrival.until_shed(parting).await;
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod backend_faults;
 mod cancel;
 mod cli;
 mod config;
+mod deadline;
 mod demo;
 mod differential;
 mod doctor;

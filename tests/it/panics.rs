@@ -74,7 +74,7 @@ impl Transport for Faulty {
 }
 
 /// A daemon's sessions without its process, and a backend that the test plays.
-struct Theatre {
+pub struct Theatre {
     door: Arc<Door>,
     backend: UnixListener,
     alice: Credentials,
@@ -83,7 +83,7 @@ struct Theatre {
 }
 
 impl Theatre {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (pki, dir) = (Pki::new(), private_dir());
         let backend = UnixListener::bind(dir.path().join(".s.PGSQL.5432")).unwrap();
         let config = Config::new(&pki, dir.path(), 5432).with("audit: { file: audit.jsonl }\nlog: { level: error }");
@@ -96,7 +96,7 @@ impl Theatre {
     }
 
     /// A client's end of a new connection, and what makes the daemon's end panic.
-    fn connect(&self) -> (DuplexStream, Arc<AtomicBool>) {
+    pub fn connect(&self) -> (DuplexStream, Arc<AtomicBool>) {
         let (near, far) = duplex(64 * 1024);
         let armed = Arc::new(AtomicBool::new(false));
         let faulty = Faulty { stream: far, armed: Arc::clone(&armed) };
@@ -105,7 +105,7 @@ impl Theatre {
     }
 
     /// The same, inside TLS, once the daemon has the whole handshake.
-    async fn connect_tls(&self) -> (TlsStream<DuplexStream>, Arc<AtomicBool>) {
+    pub async fn connect_tls(&self) -> (TlsStream<DuplexStream>, Arc<AtomicBool>) {
         let (mut stream, armed) = self.connect();
         stream.write_all(&ssl_request()).await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'S');
@@ -123,7 +123,7 @@ impl Theatre {
     }
 
     /// The last record of the trail, once it is of this kind.
-    async fn record(&self, event: &str) -> Value {
+    pub async fn record(&self, event: &str) -> Value {
         self.wait(|theatre| {
             let trail = std::fs::read_to_string(theatre.config.dir().join("audit.jsonl")).unwrap();
             let last: Value = serde_json::from_str(trail.lines().last()?).ok()?;
