@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::handover::{cancel_for_successor, hand_over};
 use super::health::BackendState;
 use super::protocol::{Body, Fault, FaultCode, LONGEST_REQUEST, Reply, Request, VERSION};
-use super::verbs::{Peer, Tools, carry_out, forbidden, may_ask, refused, report};
+use super::verbs::{Peer, ROOT, Tools, carry_out, forbidden, may_ask, refused, report};
 use super::view::View;
 use crate::observe::{AdminResult, Event, harmless_json};
 use crate::os;
@@ -61,6 +61,8 @@ enum Obstacle {
     NotASocket,
     /// A socket of another user's has it.
     Foreign(u32),
+    /// Its folder is another user's, who can put anything in its place.
+    Folder(u32),
     /// Somebody answers there.
     Alive,
     /// What the kernel said.
@@ -77,6 +79,11 @@ impl AdminSocket {
 
 /// The name appears only once the mode is set: by rename(2), over what was left behind.
 fn bind(path: &Path, takes_over: bool) -> Result<AdminSocket, Obstacle> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = fs::metadata(folder)?;
+    if !is_trusted(folder.uid(), folder.mode(), os::effective_uid()) {
+        return Err(Obstacle::Folder(folder.uid()));
+    }
     make_way(path, takes_over)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", process::id()));
@@ -95,6 +102,15 @@ fn publish(temporary: &Path, path: &Path) -> io::Result<SocketFile> {
     fs::rename(temporary, path)?;
     Ok(SocketFile { path: path.to_owned(), identity })
 }
+
+/// Whether a folder of this owner and mode keeps what a daemon that runs as `own` puts there: it is ours or root's, or sticky, so that
+/// only who made a file may replace it.
+fn is_trusted(owner: u32, mode: u32, own: u32) -> bool {
+    owner == own || owner == ROOT || mode & STICKY != 0
+}
+
+/// S_ISVTX (inode(7)).
+const STICKY: u32 = 0o1000;
 
 /// Whether the name is free, or held by a socket that is ours and dead, or whose owner is taken over from.
 fn make_way(path: &Path, takes_over: bool) -> Result<(), Obstacle> {
@@ -147,6 +163,12 @@ impl fmt::Display for SocketError {
         match what {
             Obstacle::NotASocket => write!(f, "something that is no socket has this name; choose another, or remove it"),
             Obstacle::Foreign(uid) => write!(f, "a socket of uid {uid} has this name; choose a folder that only Postern may write to"),
+            Obstacle::Folder(uid) => {
+                write!(
+                    f,
+                    "its folder belongs to uid {uid}, expected this user or root, or a sticky folder; choose a folder that only Postern may write to"
+                )
+            }
             Obstacle::Alive => write!(f, "another process answers there; stop it, or choose another name"),
             Obstacle::Kernel(error) => write!(f, "{error}; its folder must exist, and this user must be able to write to it"),
         }
@@ -261,6 +283,21 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary name is gone");
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_of_somebody_elses_is_trusted_only_where_it_is_sticky() {
+        const POSTERN: u32 = 990;
+        for (owner, mode, trusted) in [
+            (POSTERN, 0o40755, true),
+            (ROOT, 0o40755, true),
+            (ROOT, 0o41777, true),
+            (991, 0o40755, false),
+            (991, 0o40777, false),
+            (991, 0o41777, true),
+        ] {
+            assert_eq!(is_trusted(owner, mode, POSTERN), trusted, "{mode:o} of {owner}");
+        }
     }
 
     #[test]

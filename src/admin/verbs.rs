@@ -22,7 +22,7 @@ pub(super) fn may_ask(uid: u32, own: u32) -> bool {
     uid == own || uid == ROOT
 }
 
-const ROOT: u32 = 0;
+pub(super) const ROOT: u32 = 0;
 
 /// What is said to a peer that may not ask.
 pub(super) fn forbidden(peer: Peer) -> (Body, AdminReport) {
