@@ -212,6 +212,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_and_a_machine_can_run_out_of_descriptors() {
+        for (errno, out) in [(Errno::EMFILE, true), (Errno::ENFILE, true), (Errno::ENOMEM, false), (Errno::ENOBUFS, false)] {
+            assert_eq!(is_out_of_descriptors(&io::Error::from(errno)), out, "{errno}");
+        }
+        assert!(!is_out_of_descriptors(&io::Error::other("no number")));
+    }
+
+    #[test]
     fn a_peer_is_unheard_when_its_timer_runs_and_nothing_is_acknowledged() {
         let line = |timer: &str, retransmits: u32, probes: u32| {
             format!(

@@ -99,3 +99,26 @@ fn belongs_to_connection(error: &io::Error) -> bool {
             | io::ErrorKind::PermissionDenied
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn want_of_descriptors_or_memory_is_no_error_of_a_connection() {
+        for (errno, of_connection) in [
+            (Errno::EMFILE, false),
+            (Errno::ENFILE, false),
+            (Errno::ENOBUFS, false),
+            (Errno::ENOMEM, false),
+            (Errno::ECONNABORTED, true),
+            (Errno::EPERM, true),
+            (Errno::ENETDOWN, true),
+            (Errno::EINTR, true),
+        ] {
+            assert_eq!(belongs_to_connection(&io::Error::from(errno)), of_connection, "{errno}");
+        }
+    }
+}

@@ -40,6 +40,19 @@ pub(super) fn poll_guarded<F: Future + Unpin>(future: &mut F, cx: &mut Context<'
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_panic_of_a_step_that_does_not_wait_is_an_error_and_takes_nothing_but_what_the_step_held() {
+        let (stream, identity) = (String::from("the client's"), String::from("alice"));
+        let decision: Result<bool, _> = guarded(|| {
+            let held = identity;
+            assert_ne!(held, "alice", "on purpose, as a decision that consumes the identity could");
+            true
+        });
+        assert!(matches!(decision, Err(SessionError::Internal)));
+        assert_eq!(stream, "the client's", "it can still be told");
+        assert!(matches!(guarded(|| 7), Ok(7)));
+    }
+
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_own_connection() {
         let mut sound = Box::pin(async { 7 });
