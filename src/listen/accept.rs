@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::tcp::prepare;
+use super::tcp::{BACKLOG, prepare};
 use crate::observe::Event;
 use crate::os;
 use crate::session::{self, Door};
@@ -50,7 +50,7 @@ pub async fn accept_all(listener: TcpListener, door: Arc<Door>, mut stop: watch:
             }
         }
     }
-    serve_those_who_wait(&listener, &door).await;
+    take_those_who_wait(&listener, BACKLOG, |stream, address| receive(stream, address, &door)).await;
 }
 
 fn receive(stream: TcpStream, address: SocketAddr, door: &Arc<Door>) {
@@ -61,10 +61,12 @@ fn receive(stream: TcpStream, address: SocketAddr, door: &Arc<Door>) {
     }
 }
 
-/// The kernel has accepted them: closing the listener would reset them.
-async fn serve_those_who_wait(listener: &TcpListener, door: &Arc<Door>) {
-    while let Ok(Ok((stream, address))) = timeout(Duration::ZERO, listener.accept()).await {
-        receive(stream, address, door);
+/// The kernel has accepted them: closing the listener would reset them. No more than its queue holds: those who keep coming would keep
+/// the daemon from its end.
+async fn take_those_who_wait(listener: &TcpListener, most: u16, mut receive: impl FnMut(TcpStream, SocketAddr)) {
+    for _ in 0..most {
+        let Ok(Ok((stream, address))) = timeout(Duration::ZERO, listener.accept()).await else { return };
+        receive(stream, address);
     }
 }
 
@@ -105,6 +107,24 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
+
+    #[tokio::test]
+    async fn at_the_end_those_who_wait_are_taken_and_those_who_keep_coming_are_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect(address).unwrap();
+        let mut clients = vec![connect(), connect(), connect()];
+        let mut taken = Vec::new();
+        take_those_who_wait(&listener, 5, |stream, _| {
+            taken.push(stream);
+            // A newcomer for each that is taken.
+            clients.push(connect());
+        })
+        .await;
+        assert_eq!(taken.len(), 5);
+        take_those_who_wait(&listener, u16::MAX, |stream, _| taken.push(stream)).await;
+        assert_eq!((taken.len(), clients.len()), (8, 8), "an empty queue is not waited for");
+    }
 
     #[test]
     fn want_of_descriptors_or_memory_is_no_error_of_a_connection() {

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// Connections that may wait to be accepted: bursts of logins must not run into SYN retries. The kernel caps it at
 /// net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: u16 = 4096;
 /// A peer that is silent for this long is asked whether it lives. With the three answers it may miss, a client whose host is gone is
 /// found dead in 40 seconds.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG.into())?;
     Ok(socket.into())
 }
 
