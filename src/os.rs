@@ -2,6 +2,7 @@
 
 mod account;
 mod capabilities;
+mod clock;
 mod descriptors;
 mod listeners;
 mod lock;
@@ -25,6 +26,7 @@ use nix::unistd::{Gid, Pid, Uid, getgroups, setegid, seteuid, setgroups};
 
 pub use account::Account;
 pub use capabilities::{drop_capabilities, empty_bounding_set};
+pub use clock::monotonic;
 pub use descriptors::{peer_uid, receive_with_descriptors, send_with_descriptors};
 pub use listeners::Listeners;
 pub use lock::Lock;

@@ -35,7 +35,9 @@ pub use files::NamedFile;
 pub use locator::Locator;
 pub use print::Effective;
 pub use resources::live_resources;
-pub use settings::{AdminSettings, BootSettings, CancelPlaintext, Fate, LimitSettings, LiveSettings, Settings, ShutdownSettings};
+pub use settings::{
+    AdminSettings, BootSettings, CancelPlaintext, Fate, LimitSettings, ListenAddress, LiveSettings, Settings, ShutdownSettings,
+};
 
 use diagnostic::Faults;
 use reader::Section;

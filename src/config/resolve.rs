@@ -1,7 +1,6 @@
 //! From what the user wrote to what the program uses. Every fault is noted; a value exists only if nothing is wrong with it.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,10 +10,10 @@ use super::proxy;
 use super::raw::{Node, Value};
 use super::reader::{Read, Section, Wrong};
 use super::rules::rules;
-use super::settings::{BootSettings, CancelPlaintext, Fate, LimitSettings, LiveSettings, Settings, ShutdownSettings};
+use super::settings::{BootSettings, CancelPlaintext, Fate, LimitSettings, ListenAddress, LiveSettings, Settings, ShutdownSettings};
 use super::sni::sni;
 use super::values::{
-    LONGEST_SESSION, account, choice, count, count_or_none, duration, duration_or_never, listen, nullable, path, pause, peer, port,
+    LONGEST_SESSION, account, choice, count, count_or_none, duration, duration_or_never, listen_address, nullable, path, pause, peer, port,
     rate_or_none, text,
 };
 use super::words::Lookup;
@@ -53,7 +52,8 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     let expiry_notice = sessions.optional("expiry_notice", Some(NOTICE), duration_or_never(LONGEST_SESSION), faults);
     let reload_poll = root.section("reload", faults).optional("poll", Some(POLL), duration_or_never(LONGEST_POLL), faults);
     let audit = audit(&root.section("audit", faults), folder, faults);
-    let admin = admin::settings(&root, folder, listen.as_deref().unwrap_or_default(), faults);
+    let clients: Vec<_> = listen.iter().flatten().filter_map(ListenAddress::tcp).collect();
+    let admin = admin::settings(&root, folder, &clients, faults);
     let log = log(&root.section("log", faults), faults);
     let rules = rules?;
     let harden = harden(&root, faults);
@@ -79,10 +79,10 @@ pub(super) fn settings(root: &Node, folder: &Path, faults: &mut Faults) -> Optio
     })
 }
 
-fn addresses(root: &Section<'_>, faults: &mut Faults) -> Option<Vec<SocketAddr>> {
-    let addresses = root.one_or_more("listen", listen, faults)?;
+fn addresses(root: &Section<'_>, faults: &mut Faults) -> Option<Vec<ListenAddress>> {
+    let addresses = root.one_or_more("listen", listen_address, faults)?;
     let mut seen = HashSet::new();
-    if let Some(again) = addresses.iter().find(|address| !seen.insert(**address)) {
+    if let Some(again) = addresses.iter().find(|address| !seen.insert((*address).clone())) {
         let wrong = Wrong::new("each address once", "remove one of them").which(format!("which has {again} twice"));
         root.fault("listen", wrong, faults);
         return None;

@@ -1,5 +1,6 @@
 //! What the program uses: every value is there, in the domain's own types, and fits the others.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,14 +27,42 @@ pub struct Settings {
 /// What is bound or opened once, at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootSettings {
-    /// The addresses that clients connect to; at least one, none twice.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect to; at least one, none twice.
+    pub listen: Vec<ListenAddress>,
     /// Where audit and log go.
     pub observe: ObserveSettings,
     /// Where operators look.
     pub admin: AdminSettings,
     /// What the process gives up before it serves.
     pub harden: HardenSettings,
+}
+
+/// Where clients connect to: an entry of `listen`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// An address that is bound at the start.
+    Tcp(SocketAddr),
+    /// What systemd has bound, by the name in its socket unit.
+    Systemd(String),
+}
+
+impl ListenAddress {
+    /// The address, where it is known before the start.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Systemd(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
 }
 
 /// Where operators look: `admin` of the configuration.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::keys::{nearest, one_of};
 use super::raw::{Node, Value};
 use super::reader::{Read, Wrong};
+use super::settings::ListenAddress;
 use crate::os::{self, Account};
 
 /// `null`, or what `read` takes.
@@ -171,11 +172,30 @@ fn count_wrong(least: &str, advice: &str) -> Wrong {
     Wrong::new(format!("a count from {least} to {LARGEST_COUNT}"), advice)
 }
 
+/// Where clients connect to: an address, or a socket of systemd's by its name.
+pub(super) fn listen_address(node: &Node) -> Read<ListenAddress> {
+    let name = match &node.value {
+        Value::Text(written) => written.strip_prefix("systemd:"),
+        Value::Null | Value::Boolean(_) | Value::Number { .. } | Value::List(_) | Value::Map(_) => None,
+    };
+    match name {
+        None => listen(node).map(ListenAddress::Tcp),
+        // What systemd.socket(5) takes for FileDescriptorName=.
+        Some(name) if (1..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') => {
+            Ok(ListenAddress::Systemd(name.to_owned()))
+        }
+        Some(_) => {
+            let wrong = Wrong::new("systemd: and the FileDescriptorName of a socket unit", "write systemd:postern");
+            Err(wrong.which("whose name is empty, too long or not plain ASCII"))
+        }
+    }
+}
+
 /// An address to listen at. `localhost` is 127.0.0.1; no other name is looked up.
 pub(super) fn listen(node: &Node) -> Read<SocketAddr> {
     let wrong = |advice: &str| Wrong::new("HOST:PORT with an IP address or localhost", advice);
     let written = text(node, || wrong("write 0.0.0.0:5432, or \"[::]:5432\" in quotes"))?;
-    if written.starts_with("unix:") || written.starts_with("systemd:") {
+    if written.starts_with("unix:") {
         return Err(Wrong::unbuilt("HOST:PORT with an IP address or localhost"));
     }
     if let Ok(address) = written.parse::<IpAddr>() {
@@ -283,6 +303,20 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(parse_duration(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_socket_of_systemds_has_a_name_that_its_unit_can_have() {
+        let read = |text: &str| {
+            let node = Node { at: super::super::Position::START, value: Value::Text(text.to_owned()) };
+            listen_address(&node).ok().map(|address| address.to_string())
+        };
+        for text in ["systemd:postern", "systemd:a.b-1", "127.0.0.1:5432"] {
+            assert_eq!(read(text).as_deref(), Some(text));
+        }
+        for text in ["systemd:", "systemd:a:b", "systemd:a b", "systemd:\u{e9}", &format!("systemd:{}", "a".repeat(256))] {
+            assert_eq!(read(text), None, "{text}");
         }
     }
 

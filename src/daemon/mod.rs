@@ -25,10 +25,10 @@ use reload::{Next, Reloader};
 use signals::{Signal, Signals};
 
 use crate::admin::{About, Admin, AdminError, HandoverError, Incumbent, LeaveDesk, Leaving, Listeners, Phase, ReloadDesk, View};
-use crate::config::BootSettings;
+use crate::config::{BootSettings, ListenAddress};
 use crate::error::EndReason;
 use crate::harden::{Confined, HardenError, Outcome, Report};
-use crate::listen::{BindError, accept_all, bind};
+use crate::listen::{BindError, InheritError, Inherited, accept_all, bind};
 use crate::notice::Notice;
 use crate::observe::{Event, Hardening, ObserveError, Observers};
 use crate::os::{self, Account};
@@ -48,6 +48,8 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 pub enum DaemonError {
     /// An address cannot be listened on.
     Bind(BindError),
+    /// systemd has not passed a socket.
+    Inherit(InheritError),
     /// The daemon that runs already gives nothing.
     Handover(HandoverError),
     /// Operators could not look.
@@ -64,6 +66,7 @@ impl std::fmt::Display for DaemonError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Inherit(error) => error.fmt(f),
             Self::Handover(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
             Self::Observe(error) => error.fmt(f),
@@ -106,8 +109,17 @@ impl Bound {
     /// # Errors
     /// The first that fails; nothing is left behind.
     pub fn new(settings: &BootSettings, mut incumbent: Option<Incumbent>) -> Result<Self, DaemonError> {
-        let mut listener = |address| incumbent.as_mut().and_then(|incumbent| incumbent.take(address)).map_or_else(|| bind(address), Ok);
-        let clients = settings.listen.iter().map(|address| listener(*address)).collect::<Result<_, _>>().map_err(DaemonError::Bind)?;
+        let mut inherited = Inherited::from_environment();
+        let mut clients = Vec::new();
+        for address in &settings.listen {
+            match address {
+                ListenAddress::Systemd(name) => clients.extend(inherited.take(name).map_err(DaemonError::Inherit)?),
+                ListenAddress::Tcp(address) => {
+                    let given = incumbent.as_mut().and_then(|incumbent| incumbent.take(*address));
+                    clients.push(given.map_or_else(|| bind(*address), Ok).map_err(DaemonError::Bind)?);
+                }
+            }
+        }
         let admin = Admin::bind(&settings.admin, incumbent.as_mut()).map_err(DaemonError::Admin)?;
         // One for each processor, or as many as the control group's quota lets run, which is read from files out of reach later.
         let workers = available_parallelism().map_or(1, usize::from);

@@ -1,16 +1,19 @@
 //! What systemd is told of a daemon that it has started: that it serves, reloads, leaves, and now and then that it is alive
 //! (sd_notify(3)). Started by anybody else, it tells nobody.
-//!
-//! The home of `sd-notify`.
 
+use std::env;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process;
 use std::time::Duration;
 
-use sd_notify::{NotifyState, notify, watchdog_enabled};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::Phase;
+use crate::os;
 
 /// Where systemd has set no watchdog, nothing is due.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -35,7 +38,7 @@ pub(super) async fn tell(mut phases: watch::Receiver<Phase>) {
             }
             _ = due.tick() => {
                 if watchdog.is_some() {
-                    send(&[NotifyState::Watchdog]).await;
+                    send("WATCHDOG=1".to_owned()).await;
                 }
             }
         }
@@ -44,26 +47,42 @@ pub(super) async fn tell(mut phases: watch::Receiver<Phase>) {
 
 /// HUP has come: what is in force is about to be replaced. systemd 253 and later, with `Type=notify-reload`, wait for the end of it.
 pub(super) async fn reload_begins() {
-    let since = NotifyState::monotonic_usec_now().ok();
-    send(&[[NotifyState::Reloading].as_slice(), since.as_slice()].concat()).await;
+    send(format!("RELOADING=1\nMONOTONIC_USEC={}", os::monotonic().as_micros())).await;
 }
 
 /// What came of it is in force, or what was before.
 pub(super) async fn reload_ends(applied: bool) {
     let status = if applied { "serving" } else { "serving; the last reload was rejected, its faults are in the log" };
-    send(&[NotifyState::Ready, NotifyState::Status(status)]).await;
+    send(format!("READY=1\nSTATUS={status}")).await;
 }
 
 async fn say(phase: Phase) {
-    match phase {
-        Phase::Starting => send(&[NotifyState::Status("starting")]).await,
-        Phase::Serving => send(&[NotifyState::Ready, NotifyState::Status("serving")]).await,
-        Phase::Draining => send(&[NotifyState::Stopping, NotifyState::Status("draining: sessions finish what they are at")]).await,
-    }
+    let states = match phase {
+        Phase::Starting => "STATUS=starting",
+        Phase::Serving => "READY=1\nSTATUS=serving",
+        Phase::Draining => "STOPPING=1\nSTATUS=draining: sessions finish what they are at",
+    };
+    send(states.to_owned()).await;
 }
 
-/// Without NOTIFY_SOCKET nothing is sent. A systemd that does not listen is not waited for by anybody who serves.
-async fn send(states: &[NotifyState<'static>]) {
-    let states = states.to_vec();
+/// The longest silence that systemd bears, if it bears none for ever (sd_watchdog_enabled(3)).
+fn watchdog_enabled() -> Option<Duration> {
+    let number = |name| env::var(name).ok()?.parse::<u64>().ok();
+    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(process::id()));
+    number("WATCHDOG_USEC").filter(|time| ours && *time > 0).map(Duration::from_micros)
+}
+
+/// A systemd that does not listen is not waited for by anybody who serves.
+async fn send(states: String) {
     let _ = spawn_blocking(move || notify(&states)).await;
+}
+
+/// Without NOTIFY_SOCKET nothing is sent. One that begins with `@` is an abstract name.
+fn notify(states: &str) -> io::Result<()> {
+    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let address = match name.as_encoded_bytes().strip_prefix(b"@") {
+        Some(hidden) => SocketAddr::from_abstract_name(hidden)?,
+        None => SocketAddr::from_pathname(name)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(states.as_bytes(), &address).map(drop)
 }

@@ -55,7 +55,7 @@ const HOMES: &[(&str, &str)] = &[
     ("pem", "pki/"),
     ("aws_lc_rs", "crypto.rs"),
     ("socket2", "listen/"),
-    ("sd_notify", "daemon/systemd.rs"),
+    ("listenfd", "listen/inherited.rs"),
     ("tikv_jemallocator", "main.rs"),
     ("rustix", "os/"),
     ("landlock", "harden/landlock.rs"),

@@ -132,6 +132,8 @@ fn with_nobody_to_take_over_from_it_starts_as_ever() {
 fn a_cancel_that_comes_to_the_successor_reaches_the_predecessors_session() {
     let house = House::new();
     let login = |credentials: &Credentials| Wire::connect_tls(house.world.address(), &TlsOptions::with(Some(credentials.clone()))).unwrap();
+    let mut idle = house.world.log_in();
+    idle.rows("select 1");
     let mut wire = login(&house.world.alice);
     wire.send(&startup(&[("user", "alice"), ("database", "postgres")]));
     let key = wire.until_ready().unwrap().into_iter().find(|message| message.is('K')).unwrap().body;
@@ -146,9 +148,15 @@ fn a_cancel_that_comes_to_the_successor_reaches_the_predecessors_session() {
         });
     };
 
-    let mut wrong = Wire::connect(house.world.address());
-    wrong.send_clear(&cancel_request(pid, &[0; 4]));
-    told("unknown_key", 1);
+    // Only once it listens no more are its sessions asked to leave.
+    assert!(idle.read_message().unwrap().fields().to_string().contains("57P01"));
+
+    wait_until("the successor is asked", || {
+        let mut wrong = Wire::connect(house.world.address());
+        wrong.send_clear(&cancel_request(pid, &[0; 4]));
+        wrong.read_to_end();
+        successor.records().iter().any(|record| record["event"] == "cancel" && record["result"] == "unknown_key")
+    });
     let mut bobs = login(&house.world.pki.named("bob"));
     bobs.send(&cancel_request(pid, &key[4..]));
     told("identity_mismatch", 1);

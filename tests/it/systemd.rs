@@ -1,6 +1,7 @@
 //! The files of `config/systemd`, judged by the programs that will read them.
 
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -29,9 +30,42 @@ fn systemd_reads_the_unit_without_a_complaint() {
         unit.replace("/usr/local/bin/postern", postern_path()).replace("User=postern", "User=root").replace("Group=postern", "Group=root");
     let copy = dir.path().join("postern.service");
     fs::write(&copy, unit).unwrap();
-    let verified = run("systemd-analyze", &["verify", text(&copy)]);
+    let socket = dir.path().join("postern.socket");
+    fs::copy(file("postern.socket"), &socket).unwrap();
+    let verified = run("systemd-analyze", &["verify", text(&copy), text(&socket)]);
     let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-    assert!(verified.status.success() && !said.contains("postern.service:"), "{said}");
+    assert!(verified.status.success() && !said.contains("postern.service:") && !said.contains("postern.socket:"), "{said}");
+}
+
+#[test]
+fn systemd_passes_the_socket_that_clients_connect_to() {
+    let postgres = Postgres::isolated(&Installation::debian());
+    postgres.sql("create role alice login");
+    let pki = Pki::new();
+    let config = Config::new(&pki, postgres.dir.path(), postgres.port);
+    let address = config.address();
+    let path = config.write();
+    let written = fs::read_to_string(&path).unwrap();
+    fs::write(&path, written.replace(&format!("[\"{address}\"]"), "systemd:postern")).unwrap();
+    let activate = |name: &str| {
+        let mut activate = Command::new("setpriv");
+        activate.args(["--pdeathsig=KILL", "systemd-socket-activate", &format!("--fdname={name}"), "-l", &address.to_string()]);
+        activate.args([postern_path(), "serve", "-c", text(&path)]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let activate = activate.spawn().unwrap();
+        wait_until("systemd listens", || TcpStream::connect(address).is_ok());
+        activate
+    };
+    let mut daemon = activate("postern");
+    // The first connection starts the daemon, and the next wait for it in the queue.
+    let mut session = Wire::log_in(address, &pki.client(Profile::Good), "alice").unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(session.rows("select 1").len(), 1);
+    drop(session);
+    signal("INT", daemon.id());
+    assert!(daemon.wait().unwrap().success());
+
+    let refused = activate("door").wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("listen: systemd:postern: systemd passed the sockets door; expected FileDescriptorName=postern"), "{said}");
 }
 
 #[test]

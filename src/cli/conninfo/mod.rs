@@ -12,7 +12,7 @@ use format::SYSTEM;
 pub(super) use format::{Connection, Format};
 
 use super::{ConfigFile, Exit};
-use crate::config;
+use crate::config::{self, ListenAddress};
 use crate::identity::{AlternativeName, Certificate};
 use crate::os::unix_now;
 use crate::pki::{ClientName, Folder, HostName, NameError, Purpose, newest, show};
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: Arguments) -> Exit {
     let tls = &loaded.settings.live.tls;
     let server = first_certificate(&tls.ssl_cert_file);
     let folder = Folder::new(tls.ssl_ca_file.parent().unwrap_or(Path::new("")));
-    let listen = loaded.settings.boot.listen.first().copied();
+    let listen = loaded.settings.boot.listen.iter().find_map(ListenAddress::tcp);
     let connection = match arguments.connection(&folder, server.as_ref(), listen) {
         Ok(connection) => connection,
         Err(fault) => {

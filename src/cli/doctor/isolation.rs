@@ -12,7 +12,7 @@ use super::finding::Finding;
 use super::said::{Said, ask};
 use super::{LOCKDOWN, passing};
 use crate::backend::{BackendSettings, BackendTarget, look};
-use crate::config::Settings;
+use crate::config::{ListenAddress, Settings};
 use crate::error::BackendFailure;
 use crate::os::{self, Listeners};
 use crate::snapshot::Terms;
@@ -30,7 +30,7 @@ pub(super) fn examine(settings: &Settings, terms: &Terms, os_user: Option<&str>)
     drop(runtime);
     let mut findings = vec![Finding::good("backend", "PostgreSQL answers")];
     findings.extend(directory(backend, peer));
-    let listeners = tcp_listeners(backend, peer, &settings.boot.listen);
+    let listeners = tcp_listeners(backend, peer, &settings.boot.listen.iter().filter_map(ListenAddress::tcp).collect::<Vec<_>>());
     findings.push(listening(&said, &listeners, backend));
     findings.extend(said.as_ref().map(|said| lookup(said, backend)));
     let found = listeners.map(|listeners| listeners.of_server).unwrap_or_default();
