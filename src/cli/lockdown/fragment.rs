@@ -55,6 +55,25 @@ pub(super) enum Clients {
 const MAP: &str = "postern";
 
 impl Lockdown {
+    /// A name that would be more than a name in its line, if there is one. Of the clients' roles such are left out instead: somebody else made
+    /// them.
+    pub(super) fn unwritable(&self) -> Option<String> {
+        let os_user = match &self.method {
+            Method::Peer { os_user } => Some(os_user.clone()),
+            Method::Scram => None,
+        };
+        let group = match &self.clients {
+            Clients::Group(group, _) => Some(group),
+            Clients::Roles(_) => None,
+        };
+        if let Some(os_user) = os_user.as_ref().filter(|name| name.starts_with('/')) {
+            return Some(os_user.clone());
+        }
+        let roles = group.into_iter().chain(&self.lookup_role).map(|role| String::from_utf8_lossy(role.as_bytes()).into_owned());
+        let columns = self.passed_on.iter().flat_map(|(databases, users)| [databases.clone(), users.clone()]);
+        os_user.into_iter().chain(roles).chain(columns).find(|text| !is_one_line(text.as_bytes()))
+    }
+
     /// The lines of postgresql.conf.
     pub(super) fn postgresql_conf(&self) -> String {
         let mut text = match &self.way {
@@ -126,7 +145,8 @@ impl Lockdown {
         }
         if matches!(&self.clients, Clients::Roles(roles) if !roles.iter().all(has_a_line)) {
             text.extend_from_slice(
-                b"# Left out: a role whose name begins with a slash, which PostgreSQL 16 and newer read as a regular expression.\n",
+                b"# Left out: a role whose name begins with a slash, which PostgreSQL 16 and newer read as a regular expression, or has the\n\
+                  # end of a line in it.\n",
             );
         }
         text
@@ -152,9 +172,15 @@ impl Lockdown {
 }
 
 /// Whether a line can name the role. PostgreSQL takes what begins with a slash for a regular expression, in quotes too
-/// (src/backend/libpq/hba.c, regcomp_auth_token), and such a line would admit others.
+/// (src/backend/libpq/hba.c, regcomp_auth_token), and such a line would admit others. A name with the end of a line in it would write lines
+/// of its own.
 fn has_a_line(role: &RoleName) -> bool {
-    !role.as_bytes().starts_with(b"/")
+    !role.as_bytes().starts_with(b"/") && is_one_line(role.as_bytes())
+}
+
+/// Whether it holds no end of a line.
+fn is_one_line(text: &[u8]) -> bool {
+    !text.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))
 }
 
 /// A value of postgresql.conf.
@@ -228,10 +254,22 @@ mod tests {
     #[test]
     fn no_name_means_more_than_itself() {
         assert_eq!(
-            ident(Clients::Roles(["all", "+staff", "/.*", "a b", "a\"b", "#x"].map(role).to_vec())),
+            ident(Clients::Roles(
+                ["all", "+staff", "/.*", "a\npostern  postern  postgres", "a\rb", "a b", "a\"b", "#x"].map(role).to_vec()
+            )),
             "postern  postern  \"all\"\npostern  postern  \"+staff\"\npostern  postern  \"a b\"\n\
              postern  postern  \"a\"\"b\"\npostern  postern  \"#x\"\npostern  postern  lookup"
         );
+    }
+
+    #[test]
+    fn a_name_that_would_write_lines_of_its_own_is_refused() {
+        let evil = "a\npostern  postern  postgres";
+        assert_eq!(lockdown(Clients::Roles(vec![role(evil)])).unwritable(), None, "it is left out");
+        assert_eq!(lockdown(Clients::Group(role(evil), vec![])).unwritable().as_deref(), Some(evil));
+        let of = |os_user: &str| Lockdown { method: Method::Peer { os_user: os_user.into() }, ..lockdown(Clients::Roles(vec![])) };
+        assert_eq!(of("/.*").unwritable().as_deref(), Some("/.*"));
+        assert_eq!(of("postern").unwritable(), None);
     }
 
     #[test]

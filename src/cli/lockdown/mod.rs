@@ -112,7 +112,7 @@ fn lockdown(arguments: &Arguments, backend: &BackendSettings, policy: &Policy) -
         (Some(KnownBy::Scram), _) | (None, Way::Loopback(_)) => Method::Scram,
         (Some(KnownBy::Peer) | None, Way::Socket(_)) => Method::Peer { os_user: os_user(arguments)? },
     };
-    Ok(Lockdown {
+    let lockdown = Lockdown {
         way,
         port: backend.port,
         clients: clients(arguments, backend, &method)?,
@@ -120,7 +120,11 @@ fn lockdown(arguments: &Arguments, backend: &BackendSettings, policy: &Policy) -
         lookup_role: backend.lookup.as_ref().map(|lookup| lookup.role.clone()),
         replication: policy.rules().iter().any(|rule| rule.admits() && rule.databases.contains(&DatabasePattern::Replication)),
         passed_on: policy.rules().iter().filter(|rule| rule.method == policy::Method::ScramWithCertificate).map(columns).collect(),
-    })
+    };
+    match lockdown.unwritable() {
+        Some(name) => Err(format!("found {name:?}, expected a name that can stand in a line of PostgreSQL's files; use another one")),
+        None => Ok(lockdown),
+    }
 }
 
 fn os_user(arguments: &Arguments) -> Result<String, String> {
