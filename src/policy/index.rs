@@ -49,6 +49,12 @@ impl RuleIndex {
         Merged([user.unwrap_or_default(), database.unwrap_or_default(), &self.others])
     }
 
+    /// Whether a rule that names all its users names this one; `None` of a rule that does not name all of them.
+    pub(super) fn names(&self, number: usize, rule: &Rule, user: &RoleName) -> Option<bool> {
+        let named = |name: &RoleName| entered(&self.by_user, name).binary_search(&number).is_ok();
+        rule.users.first().and_then(UserPattern::name).is_some_and(named).then(|| named(user))
+    }
+
     /// The rules that can match, in order.
     pub(super) fn candidates<'a>(&'a self, request: &Request) -> impl Iterator<Item = usize> + use<'a> {
         Merged([entered(&self.by_user, &request.user), entered(&self.by_database, &request.database), &self.others])

@@ -22,10 +22,21 @@ impl Policy {
 
     /// The earlier rule that takes everybody whom `rule` could match. Only one that a request for what `rule` names meets can.
     fn shadow(&self, number: usize, rule: &Rule) -> Option<Notice> {
-        let before = self.index.beside(rule).take_while(|other| *other < number).filter_map(|other| self.rules().get(other));
-        let cover = before.into_iter().find(|earlier| covers(earlier, rule))?;
+        let before = self.index.beside(rule).take_while(|other| *other < number);
+        let mut before = before.filter_map(|other| Some((other, self.rules().get(other)?)));
+        let (_, cover) = before.find(|(other, earlier)| covers(earlier, rule) && self.covers_users(*other, earlier, rule))?;
         let found = format!("{}: can never match: {} takes everybody before it", rule.source, cover.source);
         Some(Notice::new(found, "move or remove one of them"))
+    }
+}
+
+impl Policy {
+    /// Whether every user of `rule` is one of an earlier rule, whose number is `other`. Two long lists of names are not compared name by name.
+    fn covers_users(&self, other: usize, earlier: &Rule, rule: &Rule) -> bool {
+        rule.users.iter().all(|one| {
+            let named = one.name().and_then(|name| self.index.names(other, earlier, name));
+            named.unwrap_or_else(|| earlier.users.iter().any(|pattern| pattern == one || *pattern == UserPattern::All))
+        })
     }
 }
 
@@ -42,17 +53,17 @@ fn first(remarks: impl Iterator<Item = Notice>) -> Vec<Notice> {
     all
 }
 
+/// Whether every database and address of `rule` is one of the earlier rule.
 fn covers(earlier: &Rule, rule: &Rule) -> bool {
     let database = |one: &DatabasePattern| {
         earlier.databases.iter().any(|other| other == one || (*other == DatabasePattern::All && *one != DatabasePattern::Replication))
     };
-    let user = |one: &UserPattern| earlier.users.iter().any(|other| other == one || *other == UserPattern::All);
     let address = match (&earlier.address, &rule.address) {
         (AddressPattern::All, _) => true,
         (AddressPattern::Network(wide), AddressPattern::Network(narrow)) => wide.contains(narrow),
         (one, other) => one == other,
     };
-    address && rule.users.iter().all(user) && rule.databases.iter().all(database)
+    address && rule.databases.iter().all(database)
 }
 
 fn unanchored_in_rule(rule: &Rule) -> impl Iterator<Item = Notice> {
@@ -138,6 +149,21 @@ mod tests {
         assert_eq!(review(vec![everyone(Method::Reject), physical], vec![]), Vec::<String>::new());
         assert_eq!(review(vec![everyone(Method::Reject), of("app", "bob", "all")], vec![]).len(), 1);
         assert_eq!(review(vec![of("app", "bob", "all"), everyone(Method::Cert)], vec![]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn long_lists_of_names_are_compared_like_short_ones() {
+        let of = |range: std::ops::Range<usize>, more: Option<UserPattern>| {
+            let names = range.map(|number| UserPattern::Name(role(&format!("u{number}"))));
+            rule(vec![DatabasePattern::All], names.chain(more).collect(), "all", Method::Cert)
+        };
+        assert_eq!(review(vec![of(0..50_000, None), of(0..50_000, None)], vec![]).len(), 1);
+        assert_eq!(review(vec![of(0..50_000, None), of(0..50_001, None)], vec![]).len(), 0);
+        assert_eq!(review(vec![of(0..10, Some(UserPattern::All)), of(5..20, None)], vec![]).len(), 1);
+        assert_eq!(
+            review(vec![of(0..10, Some(UserPattern::Group(role("g")))), of(5..10, Some(UserPattern::Group(role("g"))))], vec![]).len(),
+            1
+        );
     }
 
     #[test]

@@ -320,3 +320,12 @@ fn ten_thousand_lines_are_read() {
         ))
     );
 }
+
+#[test]
+fn a_line_of_two_hundred_thousand_names_is_read_and_its_faults_have_their_places() {
+    let names: String = (0..200_000).map(|number| format!("u{number},")).collect();
+    let (held, faults) = hba(&format!("hostssl all {names}u all cert\nhostssl all \\\n{names}+ all cert\n"));
+    assert_eq!(held.items.first().map(|rule| rule.users.len()), Some(200_001));
+    let column = names.len().saturating_add(1);
+    assert!(faults.starts_with(&format!("f:3:{column} user: found \"+\"")), "{faults}");
+}

@@ -1,6 +1,7 @@
 //! pg_hba.conf and pg_ident.conf as lines of fields of tokens: comments, quotes, commas, continued lines, and what is included
 //! (src/backend/libpq/hba.c, tokenize_auth_file, next_field_expand, next_token; PostgreSQL 16 and newer).
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
@@ -71,6 +72,8 @@ struct Joined {
     text: Vec<u8>,
     /// Offset and number of each line of the file.
     parts: Vec<(usize, usize)>,
+    /// The last place that was asked for: the next one is counted from there, so that a line of many tokens is counted once.
+    last: Cell<(usize, Position)>,
 }
 
 /// Where reading is: for relative paths and for faults.
@@ -217,7 +220,8 @@ fn join(content: &[u8]) -> impl Iterator<Item = Joined> {
     let mut physical = content.split_inclusive(|byte| *byte == b'\n').zip(1_usize..);
     std::iter::from_fn(move || {
         let (first, number) = physical.next()?;
-        let mut joined = Joined { text: without_end(first).to_vec(), parts: vec![(0, number)] };
+        let last = Cell::new((0, Position { line: number, column: 1 }));
+        let mut joined = Joined { text: without_end(first).to_vec(), parts: vec![(0, number)], last };
         let mut continued = 0;
         while joined.text.len() > continued && joined.text.last() == Some(&b'\\') {
             joined.text.pop();
@@ -242,10 +246,16 @@ impl Joined {
     }
 
     fn position(&self, offset: usize) -> Position {
-        let part = self.parts.iter().rev().find(|(begin, _)| *begin <= offset);
-        let (begin, line) = part.copied().unwrap_or((0, 1));
-        let before = String::from_utf8_lossy(self.text.get(begin..offset).unwrap_or_default()).chars().count();
-        Position { line, column: before.saturating_add(1) }
+        let part = self.parts.partition_point(|(begin, _)| *begin <= offset).checked_sub(1);
+        let (begin, line) = part.and_then(|part| self.parts.get(part)).copied().unwrap_or((0, 1));
+        let (from, column) = match self.last.get() {
+            (last, at) if at.line == line && (begin..=offset).contains(&last) => (last, at.column),
+            _ => (begin, 1),
+        };
+        let between = String::from_utf8_lossy(self.text.get(from..offset).unwrap_or_default()).chars().count();
+        let at = Position { line, column: column.saturating_add(between) };
+        self.last.set((offset, at));
+        at
     }
 
     /// The token at or behind `rest`, and whether a comma ends it. `None` at the end of the line or at a comment.

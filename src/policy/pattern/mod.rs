@@ -41,7 +41,7 @@ impl Pattern {
         let alternatives = parse::parse(source)?;
         let mut translated = String::new();
         put_alternatives(&alternatives, &mut translated);
-        let regex = RegexBuilder::new(&translated).unicode(false).size_limit(LARGEST_PROGRAM).build();
+        let regex = RegexBuilder::new(&translated).unicode(false).size_limit(LARGEST_PROGRAM).dfa_size_limit(LARGEST_CACHE).build();
         Ok(Self {
             source: source.into(),
             regex: regex.map_err(|_| PatternFault::new("is too large once its repetitions are written out"))?,
@@ -179,6 +179,9 @@ fn put_set(set: &ByteSet, out: &mut String) {
 
 /// In bytes; PostgreSQL has a limit of its own on such expressions (src/include/regex/regguts.h, REG_MAX_COMPILE_SPACE).
 const LARGEST_PROGRAM: usize = 1 << 20;
+
+/// What each thread may remember of one expression, in bytes: names are short, and rules can be many.
+const LARGEST_CACHE: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests;
