@@ -75,7 +75,7 @@ fn one(court: &Court, file: &Path, user: &str, arguments: &Arguments) -> Exit {
     let case = Case { file, user, database, address: arguments.address, replication: arguments.replication };
     match court.judge(&case) {
         Ok(explanation) => {
-            print!("{}", if arguments.json { json(&explanation) } else { render::text(&explanation) });
+            print!("{}", if arguments.json { json(&explanation) } else { harmless(&render::text(&explanation)) });
             if explanation.outcome.admitted { Exit::Done } else { Exit::Failed }
         }
         Err(fault) => failed(&fault),
@@ -85,11 +85,16 @@ fn one(court: &Court, file: &Path, user: &str, arguments: &Arguments) -> Exit {
 fn overview(court: &Court, folder: &Path, arguments: &Arguments) -> Exit {
     match overview::of(court, folder, arguments.address) {
         Ok(rows) => {
-            print!("{}", if arguments.json { json(&rows) } else { overview::text(&rows) });
+            print!("{}", if arguments.json { json(&rows) } else { harmless(&overview::text(&rows)) });
             if overview::undecided(&rows).is_empty() { Exit::Done } else { Exit::Failed }
         }
         Err(fault) => failed(&fault),
     }
+}
+
+/// Without what would speak to the terminal: some of it is a stranger's certificate.
+fn harmless(text: &str) -> String {
+    text.replace(|character: char| character.is_control() && character != '\n', " ")
 }
 
 fn failed(fault: &str) -> Exit {

@@ -308,7 +308,8 @@ fn maps() -> Vec<Files> {
         ),
         files(
             "hostssl all all all cert map=n\n",
-            "n alice +staff\nn bob all\nn svc_a /^svc_\nn all \"all\"\nn /^(.).*@x$ /^x\nn quoted \"+staff\"\nn /^re \"/^re\"\n",
+            "n alice +staff\nn bob all\nn svc_a /^svc_\nn all \"all\"\nn /^(.).*@x$ /^x\nn quoted \"+staff\"\nn /^re \"/^re\"\n\
+             n /^(s)taffer$ +\\1taff\n",
             vec![
                 ask("alice", "alice", "app"),
                 ask("alice", "bob", "app"),
@@ -321,6 +322,8 @@ fn maps() -> Vec<Files> {
                 ask("quoted", "+staff", "app"),
                 ask("quoted", "alice", "app"),
                 ask("rep", "replication", "app"),
+                ask("staffer", "+staff", "app"),
+                ask("staffer", "alice", "app"),
             ],
         )
         .since(16),
