@@ -38,21 +38,25 @@ pub(super) const LONGEST_LINE: u64 = 64 * 1024;
 
 /// The listeners that a successor is given, until they are closed.
 #[derive(Clone, Debug, Default)]
-pub struct Listeners(Arc<Mutex<Vec<TcpListener>>>);
+pub struct Listeners {
+    open: Arc<Mutex<Vec<TcpListener>>>,
+    /// Held by the successor that is being given them: there is one.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Listeners {
     /// These.
     pub fn new(listeners: Vec<TcpListener>) -> Self {
-        Self(Arc::new(Mutex::new(listeners)))
+        Self { open: Arc::new(Mutex::new(listeners)), turn: Arc::default() }
     }
 
     /// Gives none any more.
     pub fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn lend(&self) -> io::Result<Vec<TcpListener>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(TcpListener::try_clone).collect()
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).iter().map(TcpListener::try_clone).collect()
     }
 }
 
@@ -81,7 +85,9 @@ pub(super) struct CancelAnswer {
 
 /// Gives the listeners to who asks. Once it serves this daemon leaves, and until then it goes on as if nobody had asked.
 pub(super) async fn hand_over(stream: &mut UnixStream, view: &View) -> AdminResult {
+    let turn = view.listeners.turn.try_lock();
     let listeners = match view.listeners.lend() {
+        _ if turn.is_err() => Err("another process is taking over at this moment".to_owned()),
         Ok(listeners) if listeners.is_empty() => Err("the daemon was told to stop, and has no listener any more".to_owned()),
         Ok(listeners) => Ok(listeners),
         Err(error) => Err(format!("the listeners cannot be passed: {error}")),

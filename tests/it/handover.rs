@@ -1,6 +1,8 @@
 //! A new process takes the listeners over from the old one, and nobody's work is lost between the two.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::thread;
 
 use crate::harness::clients::succeeded;
@@ -115,6 +117,24 @@ fn a_successor_that_does_not_come_to_serve_changes_nothing() {
     let mut session = house.world.log_in();
     assert_eq!(session.rows("select 1").len(), 1);
     assert_eq!(house.asked(), u64::from(house.world.postern().pid()));
+    let _successor = Daemon::taking_over(&house.config);
+    house.handed_over();
+}
+
+#[test]
+fn one_successor_at_a_time_is_given_the_listeners() {
+    let house = House::new();
+    let mut first = UnixStream::connect(house.config.dir().join("admin.sock")).unwrap();
+    first.write_all(b"{\"v\":1,\"verb\":\"handover\"}\n").unwrap();
+    let mut answer = [0; 64];
+    assert!(first.read(&mut answer).unwrap() > 0 && answer.starts_with(b"{\"v\":1,\"handover\":["));
+    let second = postern(&["serve", "--handover", "-c", &house.path()]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(1) && said.contains("another process is taking over at this moment"), "{said}");
+    drop(first);
+    wait_until("the first is given up", || {
+        house.world.postern().records().iter().filter(|record| record["verb"] == "handover" && record["result"] == "failed").count() == 2
+    });
     let _successor = Daemon::taking_over(&house.config);
     house.handed_over();
 }
