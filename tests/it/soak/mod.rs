@@ -10,6 +10,7 @@ mod clients;
 mod faults;
 mod floods;
 mod idle;
+mod life;
 mod lists;
 mod memory;
 mod revocation;
