@@ -52,8 +52,10 @@ pub use wall_clock::WallClock;
 
 use accepted::{Accepted, Negotiated};
 use arrival::Arrival;
+use authorize::Started;
 use cancel::PendingCancel;
 use fronted::{Fronted, Introduced};
+use handshake::Encrypting;
 use login::Connected;
 use panics::poll_guarded;
 use reply::Rejected;
@@ -131,10 +133,20 @@ async fn establish<S: Transport>(stream: S, acceptor: Acceptor, arrival: Box<Arr
         Negotiated::Cancel(pending) => return Ok(Outcome::Cancel(pending)),
         Negotiated::Probe => return Ok(Outcome::Probe),
     };
-    let started = match encrypting.handshake(acceptor).await?.read_startup().await? {
+    let started = match Box::pin(open(encrypting, acceptor)).await? {
         Opening::Session(started) => started,
         Opening::Cancel(pending) => return Ok(Outcome::Cancel(pending)),
     };
-    let connected = started.authorize().await?.connect().await?.log_in().await?;
-    Ok(Outcome::Session(Box::new(connected)))
+    Ok(Outcome::Session(Box::pin(log_in(started)).await?))
+}
+
+/// The stages inside TLS. They and those below are boxed by their caller: a connection that has sent nothing yet does not hold the memory
+/// that they will take.
+async fn open<S: Transport>(encrypting: Encrypting<S>, acceptor: Acceptor) -> Result<Opening<S>, Rejected<S>> {
+    encrypting.handshake(acceptor).await?.read_startup().await
+}
+
+/// The stages towards the backend.
+async fn log_in<S: Transport>(started: Box<Started<S>>) -> Result<Box<Connected<S>>, Rejected<S>> {
+    started.authorize().await?.connect().await?.log_in().await.map(Box::new)
 }
