@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -33,6 +33,8 @@ use crate::wire::{CancelKey, CancelRequest};
 
 /// How long a successor may take from being given the listeners to serving: it reads its files meanwhile.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest that a successor says once it serves, in bytes.
+const LONGEST_ANSWER: usize = 64;
 /// The longest line, in bytes.
 pub(super) const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -101,15 +103,25 @@ pub(super) async fn hand_over(stream: &mut UnixStream, view: &View) -> AdminResu
         let _ = stream.write_all(&line(&Reply { v: VERSION, body })).await;
         return AdminResult::Failed;
     }
-    let mut said = Vec::new();
-    let mut limited = BufReader::new((&mut *stream).take(LONGEST_LINE));
-    let read = timeout(PATIENCE, limited.read_until(b'\n', &mut said)).await;
-    let serves = matches!(read, Ok(Ok(_))) && serde_json::from_slice(&said).is_ok_and(|Serving { serving }| serving);
-    if !serves {
+    let said = timeout(PATIENCE, read_line_alone(stream)).await.unwrap_or_default();
+    if !serde_json::from_slice(&said).is_ok_and(|Serving { serving }| serving) {
         return AdminResult::Failed;
     }
     view.leave.ask(Leaving::HandedOver);
     AdminResult::Done
+}
+
+/// A line, and not one byte behind it: a cancel may follow at once, and is another's to read. What has no end within its length is no line.
+async fn read_line_alone(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut said = Vec::new();
+    while said.len() < LONGEST_ANSWER {
+        match stream.read_u8().await {
+            Ok(b'\n') => return said,
+            Ok(byte) => said.push(byte),
+            Err(_) => break,
+        }
+    }
+    Vec::new()
 }
 
 async fn give(stream: &UnixStream, listeners: &[TcpListener]) -> io::Result<()> {
@@ -143,4 +155,19 @@ pub(super) async fn cancel_for_successor(stream: UnixStream, view: &View) -> io:
 pub(super) fn line(value: &impl Serialize) -> Vec<u8> {
     // Numbers and text are always JSON.
     (harmless_json(&serde_json::to_string(value).unwrap_or_default()) + "\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cancel_that_follows_at_once_is_left_to_who_reads_next() {
+        let mut both: &[u8] = b"{\"serving\":true}\n{\"pid\":7}\n";
+        assert_eq!(read_line_alone(&mut both).await, b"{\"serving\":true}");
+        assert_eq!(both, b"{\"pid\":7}\n");
+        let mut endless: &[u8] = &[b'x'; 1000];
+        assert!(read_line_alone(&mut endless).await.is_empty());
+        assert!(read_line_alone(&mut &b"{\"serving\":true}"[..]).await.is_empty(), "cut short");
+    }
 }
