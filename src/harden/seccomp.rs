@@ -57,13 +57,18 @@ fn allowed() -> Result<Rules, BackendError> {
 }
 
 /// The argument of this number, counted from 0, has under this mask this value.
+#[derive(Clone)]
 struct Where(u8, u64, u64);
 
 /// Calls that are allowed with some arguments only; of two entries of one call, either.
 fn narrow() -> Vec<(c_long, Vec<Where>)> {
     let without = |argument, bits: c_int| vec![Where(argument, word(bits), 0)];
     let with = |argument, value: c_int| vec![Where(argument, u64::from(u32::MAX), word(value))];
-    let stream = |domain: c_int| [with(0, domain), vec![Where(1, SOCKET_TYPE, word(libc::SOCK_STREAM))]].into_iter().flatten().collect();
+    let all = |parts: &[Vec<Where>]| parts.concat();
+    // TCP by either of its numbers, and no MPTCP, which Landlock's ports do not see.
+    let stream =
+        |domain: c_int, protocol: c_int| all(&[with(0, domain), vec![Where(1, SOCKET_TYPE, word(libc::SOCK_STREAM))], with(2, protocol)]);
+    let tcp_option = |name: c_int| (libc::SYS_setsockopt, all(&[with(1, libc::IPPROTO_TCP), with(2, name)]));
     vec![
         // No memory that code could be written to, and none that becomes code.
         (libc::SYS_mmap, without(2, libc::PROT_EXEC)),
@@ -78,9 +83,19 @@ fn narrow() -> Vec<(c_long, Vec<Where>)> {
         // Limits are read, and not set: what would be the new one is no pointer.
         (libc::SYS_prlimit64, vec![Where(2, u64::MAX, 0)]),
         // Clients and a backend on loopback; a backend's Unix socket, the service manager, the name service.
-        (libc::SYS_socket, stream(libc::AF_INET)),
-        (libc::SYS_socket, stream(libc::AF_INET6)),
+        (libc::SYS_socket, stream(libc::AF_INET, 0)),
+        (libc::SYS_socket, stream(libc::AF_INET, libc::IPPROTO_TCP)),
+        (libc::SYS_socket, stream(libc::AF_INET6, 0)),
+        (libc::SYS_socket, stream(libc::AF_INET6, libc::IPPROTO_TCP)),
         (libc::SYS_socket, with(0, libc::AF_UNIX)),
+        // What makes a connection without connect(2), which Landlock would not see: TCP Fast Open, in each of its ways.
+        (libc::SYS_sendto, without(3, libc::MSG_FASTOPEN)),
+        (libc::SYS_sendmsg, without(2, libc::MSG_FASTOPEN)),
+        (libc::SYS_setsockopt, with(1, libc::SOL_SOCKET)),
+        tcp_option(libc::TCP_NODELAY),
+        tcp_option(libc::TCP_KEEPIDLE),
+        tcp_option(libc::TCP_KEEPINTVL),
+        tcp_option(libc::TCP_KEEPCNT),
         // This machine's addresses, for rules that say samehost or samenet (rtnetlink(7)).
         (
             libc::SYS_socket,
@@ -159,11 +174,8 @@ const GROUPS: &[(&str, &[c_long])] = &[
             libc::SYS_getsockname,
             libc::SYS_getpeername,
             libc::SYS_getsockopt,
-            libc::SYS_setsockopt,
             libc::SYS_recvfrom,
             libc::SYS_recvmsg,
-            libc::SYS_sendto,
-            libc::SYS_sendmsg,
             libc::SYS_shutdown,
         ],
     ),

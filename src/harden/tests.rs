@@ -4,17 +4,20 @@ use std::env;
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::ptrace;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::{execv, getppid};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::*;
 
@@ -178,6 +181,27 @@ fn the_backends_port_alone_is_connected_to_and_none_is_listened_on() {
     if holds(&report, Measure::OtherProcesses) {
         assert!(denied(UnixStream::connect_addr(&hidden(&folder))));
     }
+}
+
+#[test]
+fn no_connection_is_made_around_the_fence_of_ports() {
+    let Some(folder) = inside("no_connection_is_made_around_the_fence_of_ports") else { return };
+    let report = fenced(&folder);
+    let [inside, outside] = ports();
+    let to = |port| SockAddr::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let tcp = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    if holds(&report, Measure::SystemCalls) {
+        assert!(denied(Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP))), "Landlock does not see MPTCP");
+        assert!(denied(tcp().send_to_with_flags(b"x", &to(outside), nix::libc::MSG_FASTOPEN)), "nor a connection that sendto(2) makes");
+        assert!(forbidden(setsockopt(&tcp(), sockopt::TcpFastOpenConnect, &true)), "nor one that the first write makes");
+    }
+    let plain = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    plain.connect(&to(inside)).unwrap();
+    plain
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5)).with_retries(3))
+        .unwrap();
+    plain.set_tcp_nodelay(true).unwrap();
+    plain.send(b"x").unwrap();
 }
 
 #[test]
