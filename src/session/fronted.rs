@@ -67,11 +67,9 @@ impl<S: Transport> Fronted<S> {
                     // The parser knows no header that is longer than 4 KiB.
                     ProxyProgress::Missing(missing) => missing,
                 };
-                let filled = bytes.len();
-                bytes.resize(filled.saturating_add(missing), 0);
-                let read = stream.read(bytes.get_mut(filled..).unwrap_or_default()).await.unwrap_or(0);
-                bytes.truncate(filled.saturating_add(read));
-                if read == 0 {
+                // What has not come yet is not in there, however this ends.
+                let came = (&mut *stream).take(u64::try_from(missing).unwrap_or(u64::MAX)).read_buf(&mut bytes).await;
+                if came.unwrap_or(0) == 0 {
                     return Err(ProxyFault::Incomplete);
                 }
             }

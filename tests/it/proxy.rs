@@ -98,6 +98,18 @@ fn a_balancer_that_only_looks_leaves_no_record() {
 }
 
 #[test]
+fn a_balancer_that_stays_and_says_nothing_leaves_no_record_either() {
+    let world = World::configured(|config| config.with(TRUSTED).with("limits: { authentication_timeout: 1s }"));
+    let mut silent = Wire::connect(world.address());
+    assert!(silent.read_to_end().1.is_orderly());
+    // Whoever begins and goes no further is on record, behind the silent one.
+    let mut late = Wire::connect(world.address());
+    late.send_clear(b"PROXY");
+    world.postern().wait_for_record(|record| record["event"] == "connection.refused");
+    assert_eq!(count(&world, "connection.refused"), 1);
+}
+
+#[test]
 fn limits_by_address_count_clients_and_not_their_balancer() {
     let world = World::configured(|config| config.with(TRUSTED).with("limits: { max_connections_per_address: 1 }"));
     let by = |address: &str| log_in(&world, format!("PROXY TCP4 {address} 198.51.100.1 4000 5432\r\n").as_bytes());
