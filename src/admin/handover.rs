@@ -3,7 +3,8 @@
 //! ```text
 //! successor    {"v":1,"verb":"handover"}
 //! we           {"v":1,"handover":["127.0.0.1:5432"]}            with a descriptor for each, in this order
-//! successor    {"serving":true}                                once it takes connections; until then nothing has changed here
+//! successor    {"serving":true}                                once it can take connections; until then nothing has changed here
+//! we           {"leaving":true}                                it takes them from now on
 //! successor    {"pid":7,"key":[1,2,3,4],"names":null}           a CancelRequest whose key it does not know
 //! we           {"result":"forwarded"}
 //! ```
@@ -62,11 +63,18 @@ impl Listeners {
     }
 }
 
-/// What a successor says once it takes connections.
+/// What a successor says once it can take connections.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Serving {
     pub(super) serving: bool,
+}
+
+/// What it is told then. A successor that does not hear it may have come too late, and must not serve beside us.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Left {
+    pub(super) leaving: bool,
 }
 
 /// A CancelRequest that a successor passes on.
@@ -108,6 +116,8 @@ pub(super) async fn hand_over(stream: &mut UnixStream, view: &View) -> AdminResu
         return AdminResult::Failed;
     }
     view.leave.ask(Leaving::HandedOver);
+    // One that has died meanwhile is for its supervisor to start again.
+    let _ = stream.write_all(&line(&Left { leaving: true })).await;
     AdminResult::Done
 }
 

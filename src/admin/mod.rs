@@ -27,7 +27,7 @@ pub use desk::{LeaveCalls, LeaveDesk, Leaving, ReloadCalls, ReloadDesk, ReloadOu
 pub use handover::Listeners;
 pub use health::Phase;
 pub use page::lines;
-pub use predecessor::{HandoverError, Incumbent};
+pub use predecessor::{HandoverError, Incumbent, Relieved};
 pub use protocol::{Body, CertLine, DrainLine, Fault, FaultCode, Reply, Request, Selector, SessionLine};
 pub use socket::SocketError;
 pub use view::{About, BackendStatus, CertificatesStatus, ConnectionsStatus, SessionsStatus, Status, View};

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-use super::handover::{CancelAnswer, CancelLine, LONGEST_LINE, Serving, line};
+use super::handover::{CancelAnswer, CancelLine, LONGEST_LINE, Left, Serving, line};
 use super::protocol::{Body, Fault, Reply, Request};
 use crate::observe::CancelResult;
 use crate::os;
@@ -27,6 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Incumbent {
     stream: StdStream,
     listeners: Vec<TcpListener>,
+}
+
+/// One that has said that it leaves.
+#[derive(Debug)]
+pub struct Relieved {
+    stream: BufReader<UnixStream>,
 }
 
 /// Why it gives nothing.
@@ -64,16 +71,31 @@ impl Incumbent {
         Some(self.listeners.swap_remove(found))
     }
 
-    /// Tells it that this process serves, so that it leaves; then passes on the CancelRequests that are for its sessions, until it has
-    /// ended. Within a runtime.
+    /// Tells it that this process can serve, and waits for its word that it leaves. Within a runtime.
     ///
     /// # Errors
-    /// It has gone already, which is no harm.
-    pub async fn relieve(self, mut calls: mpsc::Receiver<PassedCancel>) -> io::Result<()> {
+    /// It has not said so: it may have given this process up, and go on serving.
+    pub async fn relieve(self) -> io::Result<Relieved> {
         drop(self.listeners);
         self.stream.set_nonblocking(true)?;
         let mut stream = BufReader::new(UnixStream::from_std(self.stream)?);
         stream.write_all(&line(&Serving { serving: true })).await?;
+        let mut said = Vec::new();
+        timeout(PATIENCE, (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut said)).await??;
+        match serde_json::from_slice(&said) {
+            Ok(Left { leaving: true }) => Ok(Relieved { stream }),
+            Ok(Left { leaving: false }) | Err(_) => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Relieved {
+    /// Passes on the CancelRequests that are for its sessions, until it has ended.
+    ///
+    /// # Errors
+    /// It has gone already, which is no harm.
+    pub async fn pass_on(self, mut calls: mpsc::Receiver<PassedCancel>) -> io::Result<()> {
+        let Self { mut stream } = self;
         loop {
             let mut unasked = [0; 1];
             let call = tokio::select! {
@@ -156,3 +178,19 @@ impl fmt::Display for HandoverError {
 }
 
 impl std::error::Error for HandoverError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_daemon_that_says_that_it_leaves_is_relieved() {
+        for (answer, leaves) in [("{\"leaving\":true}\n", true), ("{\"leaving\":false}\n", false), ("", false), ("leaving\n", false)] {
+            let (stream, mut other) = StdStream::pair().unwrap();
+            other.write_all(answer.as_bytes()).unwrap();
+            other.shutdown(std::net::Shutdown::Write).unwrap();
+            let relieved = Incumbent { stream, listeners: Vec::new() }.relieve().await;
+            assert_eq!(relieved.is_ok(), leaves, "{answer}");
+        }
+    }
+}

@@ -24,7 +24,7 @@ use expiring::watch_expiry;
 use reload::{Next, Reloader};
 use signals::{Signal, Signals};
 
-use crate::admin::{About, Admin, AdminError, HandoverError, Incumbent, LeaveDesk, Leaving, Listeners, Phase, ReloadDesk, View};
+use crate::admin::{About, Admin, AdminError, HandoverError, Incumbent, LeaveDesk, Leaving, Listeners, Phase, Relieved, ReloadDesk, View};
 use crate::config::{BootSettings, ListenAddress};
 use crate::error::EndReason;
 use crate::harden::{Confined, HardenError, Outcome, Report};
@@ -58,6 +58,8 @@ pub enum DaemonError {
     Observe(ObserveError),
     /// The process cannot become whom it should, or give up what it must.
     Harden(HardenError),
+    /// The daemon that was to be taken over from did not say that it leaves.
+    Takeover(io::Error),
     /// The kernel refused a thread, a timer or a signal handler.
     Runtime(io::Error),
 }
@@ -71,6 +73,9 @@ impl std::fmt::Display for DaemonError {
             Self::Admin(error) => error.fmt(f),
             Self::Observe(error) => error.fmt(f),
             Self::Harden(error) => error.fmt(f),
+            Self::Takeover(error) => {
+                write!(f, "the daemon that runs did not say that it leaves: {error}; it goes on serving, see its log and start again")
+            }
             Self::Runtime(error) => write!(f, "the runtime cannot be started: {error}"),
         }
     }
@@ -101,6 +106,14 @@ pub struct Bound {
     workers: usize,
     /// The daemon that is taken over from.
     incumbent: Option<Incumbent>,
+}
+
+/// What [`Bound`] has become once nobody else serves.
+struct Doors {
+    clients: Vec<TcpListener>,
+    admin: Admin,
+    /// The daemon that was taken over from.
+    relieved: Option<Relieved>,
 }
 
 impl Bound {
@@ -153,7 +166,10 @@ impl Daemon {
         let observers = observers.start().map_err(DaemonError::Observe)?;
         tell_panics(observers.clone());
         let runtime = Builder::new_multi_thread().worker_threads(bound.workers).enable_all().build().map_err(DaemonError::Runtime)?;
-        let outcome = serve(&runtime, bound, loaded, &observers);
+        let Bound { clients, admin, incumbent, .. } = bound;
+        // Before a connection is taken: two daemons must not serve side by side.
+        let relieved = incumbent.map(|incumbent| runtime.block_on(incumbent.relieve())).transpose().map_err(DaemonError::Takeover)?;
+        let outcome = serve(&runtime, Doors { clients, admin, relieved }, loaded, &observers);
         runtime.shutdown_timeout(Duration::ZERO);
         observers.shutdown(AUDIT_TIMEOUT);
         outcome.map_err(DaemonError::Runtime)
@@ -214,16 +230,16 @@ async fn close_with(mut stop: watch::Receiver<bool>, listeners: Listeners) {
     listeners.close();
 }
 
-fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers) -> io::Result<()> {
+fn serve(runtime: &Runtime, doors: Doors, loaded: Loaded, observers: &Observers) -> io::Result<()> {
     runtime.block_on(async {
         // Before anything says that the daemon is up: a signal from then on is never the default one.
         let mut signals = Signals::install()?;
         let Loaded { config, look, ready, notices: own, report } = loaded;
         let hardening = hardening(&report);
-        let addresses = bound.clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
-        let given = bound.clients.iter().map(TcpListener::try_clone).chain(bound.admin.another_endpoint().transpose());
+        let addresses = doors.clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
+        let given = doors.clients.iter().map(TcpListener::try_clone).chain(doors.admin.another_endpoint().transpose());
         let given = Listeners::new(given.collect::<io::Result<_>>()?);
-        let listeners = bound.clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        let listeners = doors.clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
         let shown = |notices: Vec<Notice>| notices.iter().map(ToString::to_string).chain(own.iter().cloned()).collect::<Vec<_>>();
         let (notices, lasting_notices) = (shown(ready.notices()), shown(ready.boot.notices()));
         let version = env!("CARGO_PKG_VERSION");
@@ -231,11 +247,11 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
         let snapshots = Arc::new(Snapshots::new(ready.snapshot));
         let (desk, calls) = ReloadDesk::new();
         let (leave, mut leaving) = LeaveDesk::new();
-        let (predecessor, passed) = bound.incumbent.is_some().then(Predecessor::new).unzip();
+        let (predecessor, passed) = doors.relieved.is_some().then(Predecessor::new).unzip();
         let house = House { predecessor: predecessor.unwrap_or_default(), ..House::default() };
         let (phase, phases) = watch::channel(Phase::Starting);
         tokio::spawn(systemd::tell(phases.clone()));
-        let admin = bound.admin.serve(View {
+        let admin = doors.admin.serve(View {
             observers: observers.clone(),
             sessions: Arc::clone(&house.sessions),
             snapshots: Arc::clone(&snapshots),
@@ -262,8 +278,8 @@ fn serve(runtime: &Runtime, bound: Bound, loaded: Loaded, observers: &Observers)
         drop(door);
         tokio::spawn(close_with(stopped, given));
         phase.send_replace(Phase::Serving);
-        if let Some((incumbent, passed)) = bound.incumbent.zip(passed) {
-            tokio::spawn(incumbent.relieve(passed));
+        if let Some((relieved, passed)) = doors.relieved.zip(passed) {
+            tokio::spawn(relieved.pass_on(passed));
         }
         keep_watching({
             let (sessions, snapshots) = (Arc::clone(&house.sessions), Arc::clone(&snapshots));
