@@ -355,6 +355,8 @@ impl Wire {
                 self.received.extend_from_slice(&buffer[..count]);
                 Ok(())
             }
+            // A process that was stopped and goes on sees this at a socket with a timeout (signal(7)): nothing has happened.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(end_of(&error)),
         }
     }
@@ -374,6 +376,7 @@ impl Wire {
             match tls.read_tls(&mut self.tcp) {
                 Ok(0) => return Err(End::Fin),
                 Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(end_of(&error)),
             }
             let state = match tls.process_new_packets() {
