@@ -88,26 +88,33 @@ fn line(bytes: &[u8]) -> Result<ProxyProgress, ProxyError> {
         None if bytes.len() >= LONGEST_LINE => Err(ProxyError::Line),
         None => missing_in_line(bytes),
         Some(end) if end.saturating_add(1) < bytes.len() => Err(ProxyError::Trailing),
+        Some(_) if bytes.len() > LONGEST_LINE => Err(ProxyError::Line),
         Some(end) => {
-            let text = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).and_then(|line| std::str::from_utf8(line).ok());
-            text.filter(|text| text.len() <= LONGEST_LINE).and_then(words).map(ProxyProgress::Whole).ok_or(ProxyError::Line)
+            let text = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).filter(|line| is_plain(line));
+            text.and_then(|line| std::str::from_utf8(line).ok()).and_then(words).map(ProxyProgress::Whole).ok_or(ProxyError::Line)
         }
     }
 }
 
 /// How many bytes a line lacks at least: each of its five blanks with the byte behind it, and its end.
 fn missing_in_line(bytes: &[u8]) -> Result<ProxyProgress, ProxyError> {
-    if bytes.last() == Some(&b'\r') {
-        return Ok(ProxyProgress::Missing(1));
-    }
-    if !bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+    let text = bytes.strip_suffix(b"\r");
+    if !is_plain(text.unwrap_or(bytes)) {
         return Err(ProxyError::Line);
+    }
+    if text.is_some() {
+        return Ok(ProxyProgress::Missing(1));
     }
     let blanks = bytes.iter().filter(|byte| **byte == b' ').count();
     // `PROXY UNKNOWN` may end without another word, and so may what begins like it.
     let fields = if bytes.starts_with(b"PROXY TCP") { 5usize.saturating_sub(blanks).saturating_mul(2) } else { 0 };
     let least = SHORTEST_LINE.saturating_sub(bytes.len());
     Ok(ProxyProgress::Missing(least.max(fields.saturating_add(2))))
+}
+
+/// Whether a line, or the beginning of one, holds nothing but what is printed.
+fn is_plain(line: &[u8]) -> bool {
+    line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
 }
 
 fn words(line: &str) -> Option<ProxyHeader> {
@@ -261,6 +268,9 @@ mod tests {
             "PROXY TCP4 192.0.2.1 host 5 5432\r\n",
             "PROXY TCP5 192.0.2.1 198.51.100.7 5 5432\r\n",
             "PROXY UNKNOWNS\r\n",
+            "PROXY UNKNOWN \0\r\n",
+            "PROXY UNKNOWN \r\r\n",
+            "PROXY UNKNOWN \u{e9}\r\n",
             "PROXY TCP4 192.0.2.1\r\n",
             "PROXY TCP4 \t92.0.2.1 198.51.100.7 5 5432\r\n",
         ] {
