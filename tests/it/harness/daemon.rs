@@ -184,7 +184,10 @@ impl Daemon {
     }
 
     /// Waits until it has ended by itself.
+    #[track_caller]
     pub fn ended(&mut self) -> ExitStatus {
+        let process = self.process.as_mut().unwrap();
+        super::wait_until("the daemon has ended", || process.try_wait().unwrap().is_some());
         let status = self.process.take().unwrap().wait().unwrap();
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
         status
@@ -247,11 +250,10 @@ impl Daemon {
     }
 
     /// Tells it to leave, by the name of a signal, and waits until it has.
+    #[track_caller]
     pub fn end(&mut self, signal: &str) -> ExitStatus {
         super::signal(signal, self.pid());
-        let status = self.process.take().unwrap().wait().unwrap();
-        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
-        status
+        self.ended()
     }
 
     fn find(&self, patience: Duration, mut predicate: impl FnMut(&Value) -> bool) -> Option<Value> {

@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, User};
 use tempfile::TempDir;
@@ -176,7 +177,13 @@ impl Postgres {
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             super::signal("QUIT", process.id());
-            process.wait().unwrap();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while process.try_wait().unwrap().is_none() {
+                if Instant::now() > deadline {
+                    process.kill().unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Size;
-use super::stand::cpu_of;
+use super::stand::{Ending, cpu_of};
 use crate::harness::clients::Clients;
 use crate::harness::daemon::{Config, Daemon};
 use crate::harness::pki::{CredentialFiles, Credentials, Pki, Profile};
@@ -280,6 +280,7 @@ fn endure(size: Size) {
 fn suffer(fault: Fault, size: Size, scene: &Scene, postgres: &mut Postgres, account: &Account) -> Duration {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _ending = Ending(&over);
         scope.spawn(|| bench(scene, &over));
         for _ in 0..3 {
             scope.spawn(|| use_it(scene, &over, account));
@@ -297,9 +298,7 @@ fn suffer(fault: Fault, size: Size, scene: &Scene, postgres: &mut Postgres, acco
         scene.saboteur.commit(Fault::None);
         let back = Instant::now();
         wait_until("alice is let in again", || scene.log_in().is_ok());
-        let took = back.elapsed();
-        over.store(true, Ordering::SeqCst);
-        took
+        back.elapsed()
     })
 }
 

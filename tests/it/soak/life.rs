@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Size;
-use super::stand::{percentile, resident_kib};
+use super::stand::{Ending, percentile, resident_kib};
 use crate::harness::daemon::Daemon;
 use crate::harness::pki::{Credentials, Pki, Profile};
 use crate::harness::wait_until;
@@ -220,6 +220,7 @@ fn live(size: Size) {
     let (mut revoked, mut memory, mut slowest) = (Vec::new(), Vec::new(), Vec::new());
     let told = thread::scope(|scope| {
         let (life, good) = (&life, &good);
+        let ending = Ending(&life.over);
         let tellers: Vec<_> = (0..TELLERS).map(|teller| scope.spawn(move || life.tell(&good[teller % good.len()], teller))).collect();
         scope.spawn(|| life.visit(good));
         let begun = Instant::now();
@@ -238,7 +239,7 @@ fn live(size: Size) {
             }
             thread::sleep((PACE * turn as u32).saturating_sub(begun.elapsed()));
         }
-        life.over.store(true, Ordering::SeqCst);
+        drop(ending);
         tellers.into_iter().map(|teller| teller.join().unwrap()).collect::<Vec<_>>()
     });
     for (teller, told) in told.iter().enumerate() {

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Size;
+use super::stand::Ending;
 use crate::harness::wire::{End, Wire};
 use crate::reload::Site;
 
@@ -36,6 +37,7 @@ fn revoke(size: Size) {
     let over = AtomicBool::new(false);
     let (ended, refused, answers) = thread::scope(|scope| {
         let over = &over;
+        let ending = Ending(over);
         let working: Vec<_> = alices.into_iter().map(|wire| scope.spawn(move || work(wire, over))).collect();
         thread::sleep(Duration::from_millis(500));
         site.write("client-ca.crl", site.world.pki.crl_pem_with(&[BOB]));
@@ -51,7 +53,7 @@ fn revoke(size: Size) {
         assert_eq!(bobs.read_to_end(), (vec![], End::Closed));
         let ended = begun.elapsed();
         thread::sleep(Duration::from_millis(500));
-        over.store(true, Ordering::SeqCst);
+        drop(ending);
         (ended, refused, working.into_iter().map(|work| work.join().unwrap()).sum::<usize>())
     });
     site.world.postgres.wait_until("select count(*) = 0 from pg_stat_activity where usename = 'bob'");

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Size;
-use super::stand::resident_kib;
+use super::stand::{Ending, resident_kib};
 use crate::harness::clients::succeeded;
 use crate::harness::pki::{Credentials, Pki, Profile};
 use crate::harness::wait_until;
@@ -74,6 +74,7 @@ fn turn_over(size: Size) {
     let (over, logins, memory) = (AtomicBool::new(false), AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
     let mut shown = Vec::new();
     let (held, connecting) = thread::scope(|scope| {
+        let ending = Ending(&over);
         let held = scope.spawn(|| answered(bench(&site, seconds, &[])));
         let connecting = scope.spawn(|| answered(bench(&site, seconds, &["-C"])));
         scope.spawn(|| logins.fetch_add(visit(&site, &over), Ordering::SeqCst));
@@ -91,7 +92,7 @@ fn turn_over(size: Size) {
         }
         eprintln!("soak: {hups} HUPs in {:.1} s", begun.elapsed().as_secs_f64());
         wait_until("the last certificate is shown", || site.shown() == shown);
-        over.store(true, Ordering::SeqCst);
+        drop(ending);
         (held.join().unwrap(), connecting.join().unwrap())
     });
     let reloads = site.reloads();

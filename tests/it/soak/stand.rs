@@ -132,16 +132,24 @@ pub fn alices_startup() -> Vec<u8> {
     startup(&[("user", "alice"), ("database", "postgres")])
 }
 
+/// Tells those who work in other threads that it is over, also where the test fails: they would go on, and it wait for them, for ever.
+pub struct Ending<'a>(pub &'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Runs `load` while `watch` is asked again and again; both see when the other has ended.
 pub fn while_running<T: Send>(load: impl FnOnce() -> T + Send, mut watch: impl FnMut()) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let load = scope.spawn(|| {
-            let outcome = load();
-            over.store(true, Ordering::SeqCst);
-            outcome
+            let _ending = Ending(&over);
+            load()
         });
-        while !over.load(Ordering::SeqCst) && !load.is_finished() {
+        while !over.load(Ordering::SeqCst) {
             watch();
         }
         load.join().unwrap()
