@@ -6,6 +6,7 @@ pub mod der;
 pub mod http;
 pub mod pki;
 pub mod postgres;
+pub mod watchdog;
 pub mod wire;
 
 use std::net::SocketAddr;

@@ -16,6 +16,7 @@ use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::der::*;
+use super::watchdog::Watched;
 
 /// The client certificates. Unless its name says otherwise, one is valid, for `alice`, and issued by the main root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,7 @@ pub struct CredentialFiles {
 
 /// Every authority of the tests, trusted or not.
 pub struct Pki {
+    _watched: Watched,
     root: Authority,
     rsa_root: Authority,
     p384_root: Authority,
@@ -151,6 +153,7 @@ impl Pki {
         let below = |spec: AuthoritySpec| spec.issue(Some(&root));
         let narrow = below(AuthoritySpec { path_length: Some(0), ..AuthoritySpec::named("narrow") });
         Self {
+            _watched: Watched::new(),
             rsa_root: AuthoritySpec { kind: KeyKind::Rsa, ..AuthoritySpec::named("rsa-root") }.issue(None),
             p384_root: AuthoritySpec { kind: KeyKind::P384, ..AuthoritySpec::named("p384-root") }.issue(None),
             impostor: AuthoritySpec::named("client-ca").issue(None),

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::clients::{Clients, succeeded};
 use super::pki::{Credentials, Pki};
+use super::watchdog::Watched;
 
 /// The server programs of one PostgreSQL version.
 #[derive(Clone, Debug)]
@@ -93,6 +94,7 @@ pub struct Postgres {
     pub port: u16,
     process: Option<Child>,
     settings: String,
+    _watched: Watched,
 }
 
 impl Postgres {
@@ -128,7 +130,14 @@ impl Postgres {
         let dir = server_dir();
         let data = dir.path().join("data");
         copy(&installation.template(), &data);
-        Self { installation: installation.clone(), dir, port: free_port(), process: None, settings: settings.into() }
+        Self {
+            installation: installation.clone(),
+            dir,
+            port: free_port(),
+            process: None,
+            settings: settings.into(),
+            _watched: Watched::new(),
+        }
     }
 
     pub fn data(&self) -> PathBuf {
