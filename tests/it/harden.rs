@@ -65,7 +65,7 @@ fn records(audit: &Path) -> Vec<Value> {
 fn serve_on_an_older_kernel(config: &Config, more: &str) -> Output {
     let path = config.clone().with(more).write();
     Command::new("timeout")
-        .args(["--signal=INT", "5", "strace", "-f", "-o", "/dev/null", "-e", "trace=landlock_create_ruleset"])
+        .args(["--signal=INT", "--kill-after=60", "5", "strace", "-f", "-o", "/dev/null", "-e", "trace=landlock_create_ruleset"])
         .args(["-e", "inject=landlock_create_ruleset:error=ENOSYS", postern_path(), "serve", "-c"])
         .arg(path)
         .stdin(Stdio::null())
@@ -233,7 +233,8 @@ fn who_is_not_root_stays_who_he_is_and_says_so() {
     let config = Config::new(&world.pki, world.postgres.dir.path(), world.postgres.port).with("user: nobody");
     succeeded(Command::new("chown").args(["-R", "postgres"]).arg(config.dir()).output().unwrap());
     let path = config.write();
-    let program = ["--reuid=postgres", "--regid=postgres", "--clear-groups", "timeout", "--signal=INT", "3", postern_path(), "serve", "-c"];
+    let program = ["--reuid=postgres", "--regid=postgres", "--clear-groups", "timeout", "--signal=INT", "--kill-after=60", "3"];
+    let program = program.into_iter().chain([postern_path(), "serve", "-c"]);
     let output = Command::new("setpriv").args(program).arg(path).current_dir("/").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("not in force: user: it was started as uid"), "{said}");

@@ -316,9 +316,9 @@ impl Said {
     }
 }
 
-/// Runs another of the program's commands to its end.
+/// Runs another of the program's commands to its end; a `serve` that should have been refused is killed after a minute.
 pub fn postern(arguments: &[&str]) -> Output {
-    Command::new(postern_path()).args(arguments).stdin(Stdio::null()).output().unwrap()
+    Command::new("timeout").args(["--signal=KILL", "60", postern_path()]).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 pub const fn postern_path() -> &'static str {

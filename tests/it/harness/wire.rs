@@ -170,6 +170,7 @@ impl Wire {
     pub fn connect(server: SocketAddr) -> Self {
         let tcp = TcpStream::connect_timeout(&server, PATIENCE).unwrap();
         tcp.set_nodelay(true).unwrap();
+        tcp.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
         Self { tcp, tls: None, received: Vec::new(), end: None, patience: PATIENCE }
     }
 
