@@ -156,10 +156,10 @@ pub fn while_running<T: Send>(load: impl FnOnce() -> T + Send, mut watch: impl F
     })
 }
 
-/// The value below which so many of a hundred lie.
+/// The value below which so many of a hundred lie; of none, zero.
 pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort_unstable();
-    times[(times.len() - 1) * percent / 100]
+    times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
 }
 
 /// The daemon may have as many descriptors as this process, which holds the clients' and the backend's ends of all of them. More than the hard
