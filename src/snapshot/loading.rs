@@ -115,12 +115,6 @@ mod tests {
 
     use super::*;
 
-    fn look(file: &Path) -> Look {
-        let mut look = Look::default();
-        look.add([file.to_owned()], &Look::default());
-        look
-    }
-
     #[test]
     fn a_set_that_changes_while_it_is_read_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
@@ -129,7 +123,7 @@ mod tests {
         replace("1");
         let mut reads = 0;
         let (seen, read) = of_one_set(|| {
-            let mut seen = look(&one);
+            let mut seen = Look::at(&one);
             seen.add([other.clone()], &Look::default());
             let first = fs::read_to_string(&one).unwrap();
             reads += 1;
@@ -148,7 +142,7 @@ mod tests {
         let file = dir.path().join("file");
         let mut reads = 0_usize;
         of_one_set(|| {
-            let seen = look(&file);
+            let seen = Look::at(&file);
             reads += 1;
             fs::write(&file, reads.to_string()).unwrap();
             (seen, ())

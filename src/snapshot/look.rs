@@ -138,23 +138,27 @@ const SETTLED: Duration = Duration::from_secs(3);
 const MOST_BYTES: u64 = 512 << 20;
 
 #[cfg(test)]
+impl Look {
+    /// The first look at one file.
+    pub(super) fn at(file: &Path) -> Self {
+        let mut look = Self::default();
+        look.add([file.to_owned()], &Self::default());
+        look
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-
-    fn look(file: &Path) -> Look {
-        let mut look = Look::default();
-        look.add([file.to_owned()], &Look::default());
-        look
-    }
 
     #[test]
     fn a_file_that_is_written_with_the_same_content_has_not_changed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
         fs::write(&file, "one").unwrap();
-        let before = look(&file);
+        let before = Look::at(&file);
         let replacement = dir.path().join("b");
         fs::write(&replacement, "one").unwrap();
         fs::rename(&replacement, &file).unwrap();
@@ -172,7 +176,7 @@ mod tests {
         fs::write(two.join("tls.crt"), "new").unwrap();
         symlink(&one, &link).unwrap();
         let file = link.join("tls.crt");
-        let first = look(&file);
+        let first = Look::at(&file);
 
         symlink(&two, dir.path().join("tmp")).unwrap();
         fs::rename(dir.path().join("tmp"), &link).unwrap();
@@ -193,7 +197,7 @@ mod tests {
     fn what_is_not_there_or_no_file_is_unlike_what_is() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
-        let absent = look(&file);
+        let absent = Look::at(&file);
         assert_eq!(absent.again(), absent);
         fs::create_dir(&file).unwrap();
         let folder = absent.again();
