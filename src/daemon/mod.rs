@@ -1,8 +1,9 @@
-//! The running daemon: what is bound and opened before the first thread exists, the loops, and their orderly end.
+//! The running daemon: what is bound and opened before the first thread exists, and what frames its work.
 
 mod drain;
 mod expiring;
 mod reload;
+mod serving;
 mod signals;
 mod systemd;
 
@@ -11,37 +12,23 @@ use std::iter;
 use std::net::TcpListener;
 use std::panic;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::runtime::Builder;
 
-use drain::{Drain, told_again};
-use expiring::watch_expiry;
-use reload::{Next, Reloader};
-use signals::{Signal, Signals};
+use serving::{Doors, serve};
 
-use crate::admin::{About, Admin, AdminError, HandoverError, Incumbent, LeaveDesk, Leaving, Listeners, Phase, Relieved, ReloadDesk, View};
+use crate::admin::{Admin, AdminError, HandoverError, Incumbent};
 use crate::config::{BootSettings, ListenAddress};
-use crate::error::EndReason;
-use crate::harden::{Confined, HardenError, Outcome, Report};
-use crate::listen::{BindError, InheritError, Inherited, accept_all, bind};
-use crate::notice::Notice;
-use crate::observe::{Event, Hardening, ObserveError, Observers};
-use crate::os::{self, Account};
-use crate::session::{Door, House, Predecessor, watch_for_lost_clients, watch_timers};
-use crate::snapshot::{Look, Ready, Snapshots};
+use crate::harden::{Confined, HardenError, Report};
+use crate::listen::{BindError, InheritError, Inherited, bind};
+use crate::observe::{Event, ObserveError, Observers};
+use crate::os;
+use crate::snapshot::{Look, Ready};
 
-/// How long sessions may take to end once they are told to: their farewell's time, and that of the close behind it.
-const SESSIONS_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the audit trail may take to be written to its end.
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a watch rests after a panic.
-const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the daemon cannot start or go on.
 #[derive(Debug)]
@@ -108,14 +95,6 @@ pub struct Bound {
     incumbent: Option<Incumbent>,
 }
 
-/// What [`Bound`] has become once nobody else serves.
-struct Doors {
-    clients: Vec<TcpListener>,
-    admin: Admin,
-    /// The daemon that was taken over from.
-    relieved: Option<Relieved>,
-}
-
 impl Bound {
     /// Binds every address that the daemon that runs already does not give.
     ///
@@ -169,7 +148,7 @@ impl Daemon {
         let Bound { clients, admin, incumbent, .. } = bound;
         // Before a connection is taken: two daemons must not serve side by side.
         let relieved = incumbent.map(|incumbent| runtime.block_on(incumbent.relieve())).transpose().map_err(DaemonError::Takeover)?;
-        let outcome = serve(&runtime, Doors { clients, admin, relieved }, loaded, &observers);
+        let outcome = runtime.block_on(serve(Doors { clients, admin, relieved }, loaded, &observers));
         runtime.shutdown_timeout(Duration::ZERO);
         observers.shutdown(AUDIT_TIMEOUT);
         outcome.map_err(DaemonError::Runtime)
@@ -186,16 +165,6 @@ fn tell_panics(observers: Observers) {
     }));
 }
 
-/// Runs a watch for as long as the runtime lives: one that panicked, which the log has told, begins anew, so that sessions are still ended
-/// in their time.
-fn keep_watching<F: Future<Output = ()> + Send + 'static>(watch: impl Fn() -> F + Send + 'static) {
-    tokio::spawn(async move {
-        while tokio::spawn(watch()).await.is_err_and(|ended| ended.is_panic()) {
-            sleep(WATCH_PAUSE).await;
-        }
-    });
-}
-
 /// A session takes two descriptors, so their number is the first limit that a busy door meets.
 fn descriptor_notice() -> String {
     match os::raise_descriptor_limit() {
@@ -208,168 +177,4 @@ fn descriptor_notice() -> String {
 fn root_notice() -> Option<String> {
     let text = "user: the daemon runs as root; name a user of its own, whom it becomes once its sockets are bound";
     (os::effective_uid() == 0).then(|| text.to_owned())
-}
-
-/// What of the sandbox holds, for whoever looks.
-fn hardening(report: &Report) -> Hardening {
-    let (mut in_force, mut not_in_force) = (Vec::new(), Vec::new());
-    for Outcome { measure, missing } in &report.outcomes {
-        match missing {
-            None => in_force.push(measure.label().to_owned()),
-            Some(why) => not_in_force.push(format!("{}: {why}", measure.label())),
-        }
-    }
-    let us = os::effective_uid();
-    let user = Account::of_uid(us).map_or_else(|_| format!("uid {us}"), |account| account.to_string());
-    Hardening { mode: report.mode.label().to_owned(), user, in_force, not_in_force }
-}
-
-/// Keeps the listeners for a successor only as long as they are listened on.
-async fn close_with(mut stop: watch::Receiver<bool>, listeners: Listeners) {
-    let _ = stop.wait_for(|stop| *stop).await;
-    listeners.close();
-}
-
-fn serve(runtime: &Runtime, doors: Doors, loaded: Loaded, observers: &Observers) -> io::Result<()> {
-    runtime.block_on(async {
-        // Before anything says that the daemon is up: a signal from then on is never the default one.
-        let mut signals = Signals::install()?;
-        let Loaded { config, look, ready, notices: own, report } = loaded;
-        let hardening = hardening(&report);
-        let addresses = doors.clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
-        let given = doors.clients.iter().map(TcpListener::try_clone).chain(doors.admin.another_endpoint().transpose());
-        let given = Listeners::new(given.collect::<io::Result<_>>()?);
-        let listeners = doors.clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-        let shown = |notices: Vec<Notice>| notices.iter().map(ToString::to_string).chain(own.iter().cloned()).collect::<Vec<_>>();
-        let (notices, lasting_notices) = (shown(ready.notices()), shown(ready.boot.notices()));
-        let version = env!("CARGO_PKG_VERSION");
-        observers.emit(&Event::DaemonStarted { version, listen: &addresses, config: &config, notices: &notices, hardening: &hardening });
-        let snapshots = Arc::new(Snapshots::new(ready.snapshot));
-        let (desk, calls) = ReloadDesk::new();
-        let (leave, mut leaving) = LeaveDesk::new();
-        let (predecessor, passed) = doors.relieved.is_some().then(Predecessor::new).unzip();
-        let house = House { predecessor: predecessor.unwrap_or_default(), ..House::default() };
-        let (phase, phases) = watch::channel(Phase::Starting);
-        tokio::spawn(systemd::tell(phases.clone()));
-        let admin = doors.admin.serve(View {
-            observers: observers.clone(),
-            sessions: Arc::clone(&house.sessions),
-            snapshots: Arc::clone(&snapshots),
-            desk,
-            leave,
-            listeners: given.clone(),
-            phase: phases,
-            about: About {
-                config: config.clone(),
-                listen: addresses.clone(),
-                notices: lasting_notices,
-                hardening,
-                started: SystemTime::now(),
-            },
-        })?;
-        let (alive, mut all_gone) = mpsc::channel(1);
-        let door = Door { snapshots: Arc::clone(&snapshots), house: house.clone(), observers: observers.clone(), alive };
-        let door = Arc::new(door);
-        let (stop, stopped) = watch::channel(false);
-        for (listener, address) in listeners.into_iter().zip(&addresses) {
-            tokio::spawn(accept_all(listener, Arc::clone(&door), stopped.clone()));
-            observers.emit(&Event::Listening { address });
-        }
-        drop(door);
-        tokio::spawn(close_with(stopped, given));
-        phase.send_replace(Phase::Serving);
-        if let Some((relieved, passed)) = doors.relieved.zip(passed) {
-            tokio::spawn(relieved.pass_on(passed));
-        }
-        keep_watching({
-            let (sessions, snapshots) = (Arc::clone(&house.sessions), Arc::clone(&snapshots));
-            move || watch_timers(Arc::clone(&sessions), Arc::clone(&snapshots))
-        });
-        keep_watching({
-            let sessions = Arc::clone(&house.sessions);
-            move || watch_for_lost_clients(Arc::clone(&sessions))
-        });
-        keep_watching({
-            let (snapshots, observers) = (Arc::clone(&snapshots), observers.clone());
-            move || watch_expiry(Arc::clone(&snapshots), observers.clone())
-        });
-        let reloader = Reloader {
-            config,
-            snapshots: Arc::clone(&snapshots),
-            sessions: Arc::clone(&house.sessions),
-            observers: observers.clone(),
-            report,
-            boot: ready.boot,
-            booted: ready.document.clone(),
-            document: ready.document,
-            applied: look.clone(),
-            tried: look,
-            poll: ready.poll,
-            next: Next::Change,
-            announced: false,
-        };
-        let hangup = Arc::new(Notify::new());
-        let reloading = tokio::spawn(reloader.run(Arc::clone(&hangup), calls));
-        let (mut asked, mut handed_over) = (false, false);
-        let in_order = loop {
-            // Both branches are cancel-safe.
-            tokio::select! {
-                why = leaving.asked() => {
-                    asked = true;
-                    handed_over = why == Leaving::HandedOver;
-                    break true;
-                }
-                signal = signals.next() => match signal {
-                    Signal::Drain => break true,
-                    Signal::Stop => break false,
-                    Signal::ReopenFiles => observers.reopen(),
-                    Signal::Reload => hangup.notify_one(),
-                },
-            }
-        };
-        reloading.abort();
-        phase.send_replace(Phase::Draining);
-        if in_order {
-            let mut shutdown = snapshots.current().terms().shutdown();
-            if handed_over {
-                // Whoever comes is served, by the successor.
-                shutdown.delay = Duration::ZERO;
-                admin.leave_endpoint();
-            }
-            observers.emit(&Event::DrainStarted { delay: shutdown.delay, timeout: shutdown.drain_timeout });
-            let drain = Drain { shutdown, stop: &stop, sessions: &house.sessions, all_gone: &mut all_gone };
-            tokio::select! {
-                () = drain.run() => {}
-                () = told_again(&mut signals, observers, asked) => {}
-            }
-        }
-        stop.send_replace(true);
-        observers.emit(&Event::DaemonStopping);
-        house.handshakes.close();
-        house.sessions.end_all(EndReason::Drain);
-        // Nothing is ever sent: the channel ends when the last connection has gone.
-        let _ = timeout(SESSIONS_TIMEOUT, all_gone.recv()).await;
-        Ok(())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_that_panics_begins_anew_and_one_that_ends_does_not() {
-        let begun = Arc::new(AtomicUsize::new(0));
-        keep_watching({
-            let begun = Arc::clone(&begun);
-            move || {
-                let before = begun.fetch_add(1, Ordering::Relaxed);
-                async move { assert!(before >= 2, "on purpose") }
-            }
-        });
-        sleep(10 * WATCH_PAUSE).await;
-        assert_eq!(begun.load(Ordering::Relaxed), 3);
-    }
 }

@@ -1,0 +1,281 @@
+//! The daemon at work: what is wired together before the first connection is taken, what it is told meanwhile, and its orderly end.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::Loaded;
+use super::drain::{Drain, told_again};
+use super::expiring::watch_expiry;
+use super::reload::{Next, Reloader};
+use super::signals::{Signal, Signals};
+use super::systemd;
+use crate::admin::{About, Admin, LeaveCalls, LeaveDesk, Leaving, Listeners, Phase, Relieved, ReloadDesk, ServedAdmin, View};
+use crate::config::ShutdownSettings;
+use crate::error::EndReason;
+use crate::harden::{Outcome, Report};
+use crate::listen::accept_all;
+use crate::notice::Notice;
+use crate::observe::{Event, Hardening, Observers};
+use crate::os::{self, Account};
+use crate::session::{Door, House, Predecessor, watch_for_lost_clients, watch_timers};
+use crate::snapshot::Snapshots;
+
+/// How long sessions may take to end once they are told to: their farewell's time, and that of the close behind it.
+const SESSIONS_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long a watch rests after a panic.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is bound, once nobody else serves.
+pub(super) struct Doors {
+    pub(super) clients: Vec<TcpListener>,
+    pub(super) admin: Admin,
+    /// The daemon that was taken over from.
+    pub(super) relieved: Option<Relieved>,
+}
+
+/// A daemon that takes connections.
+struct Serving {
+    observers: Observers,
+    snapshots: Arc<Snapshots>,
+    house: House,
+    admin: ServedAdmin,
+    phase: watch::Sender<Phase>,
+    /// Ends listening.
+    stop: watch::Sender<bool>,
+    /// Ends when nothing of any connection lives.
+    all_gone: mpsc::Receiver<()>,
+    leaving: LeaveCalls,
+    reloading: JoinHandle<()>,
+    hangup: Arc<Notify>,
+}
+
+/// Why it no longer serves.
+enum Told {
+    /// TERM.
+    ToDrain,
+    /// INT.
+    ToStop,
+    /// What was said at the admin socket.
+    ToLeave(Leaving),
+}
+
+/// Serves until it is told to leave, and leaves.
+///
+/// # Errors
+/// The kernel refuses a signal handler, a descriptor or a timer.
+pub(super) async fn serve(doors: Doors, loaded: Loaded, observers: &Observers) -> io::Result<()> {
+    // Before anything says that the daemon is up: a signal from then on is never the default one.
+    let mut signals = Signals::install()?;
+    let mut serving = Serving::begin(doors, loaded, observers.clone())?;
+    let told = serving.until_told(&mut signals).await;
+    serving.end(told, &mut signals).await;
+    Ok(())
+}
+
+impl Serving {
+    fn begin(doors: Doors, loaded: Loaded, observers: Observers) -> io::Result<Self> {
+        let Doors { clients, admin, relieved } = doors;
+        let addresses = clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
+        let given = clients.iter().map(TcpListener::try_clone).chain(admin.another_endpoint().transpose());
+        let given = Listeners::new(given.collect::<io::Result<_>>()?);
+        let listeners = clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        let about = announce(&loaded, &addresses, &observers);
+        let Loaded { config, look, ready, report, .. } = loaded;
+        let snapshots = Arc::new(Snapshots::new(ready.snapshot));
+        let (desk, calls) = ReloadDesk::new();
+        let (leave, leaving) = LeaveDesk::new();
+        let (predecessor, passed) = relieved.is_some().then(Predecessor::new).unzip();
+        let house = House { predecessor: predecessor.unwrap_or_default(), ..House::default() };
+        let (phase, phases) = watch::channel(Phase::Starting);
+        tokio::spawn(systemd::tell(phases.clone()));
+        let admin = admin.serve(View {
+            observers: observers.clone(),
+            sessions: Arc::clone(&house.sessions),
+            snapshots: Arc::clone(&snapshots),
+            desk,
+            leave,
+            listeners: given.clone(),
+            phase: phases,
+            about,
+        })?;
+        let (alive, all_gone) = mpsc::channel(1);
+        let door = Door { snapshots: Arc::clone(&snapshots), house: house.clone(), observers: observers.clone(), alive };
+        let (stop, stopped) = watch::channel(false);
+        open(door, listeners, &addresses, &stopped);
+        tokio::spawn(close_with(stopped, given));
+        phase.send_replace(Phase::Serving);
+        if let Some((relieved, passed)) = relieved.zip(passed) {
+            tokio::spawn(relieved.pass_on(passed));
+        }
+        watch_over(&house, &snapshots, &observers);
+        let reloader = Reloader {
+            config,
+            snapshots: Arc::clone(&snapshots),
+            sessions: Arc::clone(&house.sessions),
+            observers: observers.clone(),
+            report,
+            boot: ready.boot,
+            booted: ready.document.clone(),
+            document: ready.document,
+            applied: look.clone(),
+            tried: look,
+            poll: ready.poll,
+            next: Next::Change,
+            announced: false,
+        };
+        let hangup = Arc::new(Notify::new());
+        let reloading = tokio::spawn(reloader.run(Arc::clone(&hangup), calls));
+        Ok(Self { observers, snapshots, house, admin, phase, stop, all_gone, leaving, reloading, hangup })
+    }
+
+    /// Does what else it is told by signals, until it is told to go.
+    async fn until_told(&mut self, signals: &mut Signals) -> Told {
+        loop {
+            // Both branches are cancel-safe.
+            tokio::select! {
+                why = self.leaving.asked() => return Told::ToLeave(why),
+                signal = signals.next() => match signal {
+                    Signal::Drain => return Told::ToDrain,
+                    Signal::Stop => return Told::ToStop,
+                    Signal::ReopenFiles => self.observers.reopen(),
+                    Signal::Reload => self.hangup.notify_one(),
+                },
+            }
+        }
+    }
+
+    /// Lets the sessions leave, where there is time for it, and ends what is left.
+    async fn end(mut self, told: Told, signals: &mut Signals) {
+        self.reloading.abort();
+        self.phase.send_replace(Phase::Draining);
+        match told {
+            Told::ToStop => {}
+            Told::ToDrain => self.drain(self.snapshots.current().terms().shutdown(), signals, false).await,
+            Told::ToLeave(why) => {
+                let mut shutdown = self.snapshots.current().terms().shutdown();
+                if why == Leaving::HandedOver {
+                    // Whoever comes is served, by the successor.
+                    shutdown.delay = Duration::ZERO;
+                    self.admin.leave_endpoint();
+                }
+                self.drain(shutdown, signals, true).await;
+            }
+        }
+        self.stop.send_replace(true);
+        self.observers.emit(&Event::DaemonStopping);
+        self.house.handshakes.close();
+        self.house.sessions.end_all(EndReason::Drain);
+        // Nothing is ever sent: the channel ends when the last connection has gone.
+        let _ = timeout(SESSIONS_TIMEOUT, self.all_gone.recv()).await;
+    }
+
+    /// Until all have left, their time is over, or it is told again; `asked`: the first time was no signal.
+    async fn drain(&mut self, shutdown: ShutdownSettings, signals: &mut Signals, asked: bool) {
+        self.observers.emit(&Event::DrainStarted { delay: shutdown.delay, timeout: shutdown.drain_timeout });
+        let drain = Drain { shutdown, stop: &self.stop, sessions: &self.house.sessions, all_gone: &mut self.all_gone };
+        tokio::select! {
+            () = drain.run() => {}
+            () = told_again(signals, &self.observers, asked) => {}
+        }
+    }
+}
+
+/// Says that the daemon is up, and keeps for whoever looks later what was said.
+fn announce(loaded: &Loaded, addresses: &[String], observers: &Observers) -> About {
+    let Loaded { config, ready, notices: own, report, .. } = loaded;
+    let shown = |notices: Vec<Notice>| notices.iter().map(ToString::to_string).chain(own.iter().cloned()).collect::<Vec<_>>();
+    let hardening = hardening(report);
+    let version = env!("CARGO_PKG_VERSION");
+    let notices = shown(ready.notices());
+    observers.emit(&Event::DaemonStarted { version, listen: addresses, config, notices: &notices, hardening: &hardening });
+    About {
+        config: config.clone(),
+        listen: addresses.to_owned(),
+        notices: shown(ready.boot.notices()),
+        hardening,
+        started: SystemTime::now(),
+    }
+}
+
+/// Takes connections from now on.
+fn open(door: Door, listeners: Vec<tokio::net::TcpListener>, addresses: &[String], stopped: &watch::Receiver<bool>) {
+    let door = Arc::new(door);
+    for (listener, address) in listeners.into_iter().zip(addresses) {
+        tokio::spawn(accept_all(listener, Arc::clone(&door), stopped.clone()));
+        door.observers.emit(&Event::Listening { address });
+    }
+}
+
+/// Keeps the listeners for a successor only as long as they are listened on.
+async fn close_with(mut stop: watch::Receiver<bool>, listeners: Listeners) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    listeners.close();
+}
+
+/// Begins the watches over sessions and certificates.
+fn watch_over(house: &House, snapshots: &Arc<Snapshots>, observers: &Observers) {
+    keep_watching({
+        let (sessions, snapshots) = (Arc::clone(&house.sessions), Arc::clone(snapshots));
+        move || watch_timers(Arc::clone(&sessions), Arc::clone(&snapshots))
+    });
+    keep_watching({
+        let sessions = Arc::clone(&house.sessions);
+        move || watch_for_lost_clients(Arc::clone(&sessions))
+    });
+    keep_watching({
+        let (snapshots, observers) = (Arc::clone(snapshots), observers.clone());
+        move || watch_expiry(Arc::clone(&snapshots), observers.clone())
+    });
+}
+
+/// Runs a watch for as long as the runtime lives: one that panicked, which the log has told, begins anew, so that sessions are still ended
+/// in their time.
+fn keep_watching<F: Future<Output = ()> + Send + 'static>(watch: impl Fn() -> F + Send + 'static) {
+    tokio::spawn(async move {
+        while tokio::spawn(watch()).await.is_err_and(|ended| ended.is_panic()) {
+            sleep(WATCH_PAUSE).await;
+        }
+    });
+}
+
+/// What of the sandbox holds, for whoever looks.
+fn hardening(report: &Report) -> Hardening {
+    let (mut in_force, mut not_in_force) = (Vec::new(), Vec::new());
+    for Outcome { measure, missing } in &report.outcomes {
+        match missing {
+            None => in_force.push(measure.label().to_owned()),
+            Some(why) => not_in_force.push(format!("{}: {why}", measure.label())),
+        }
+    }
+    let us = os::effective_uid();
+    let user = Account::of_uid(us).map_or_else(|_| format!("uid {us}"), |account| account.to_string());
+    Hardening { mode: report.mode.label().to_owned(), user, in_force, not_in_force }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_begins_anew_and_one_that_ends_does_not() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        keep_watching({
+            let begun = Arc::clone(&begun);
+            move || {
+                let before = begun.fetch_add(1, Ordering::Relaxed);
+                async move { assert!(before >= 2, "on purpose") }
+            }
+        });
+        sleep(10 * WATCH_PAUSE).await;
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+    }
+}
