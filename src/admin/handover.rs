@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use super::desk::Leaving;
 use super::protocol::{Body, Fault, FaultCode, Reply, VERSION};
+use super::socket_file::SocketFile;
 use super::view::View;
 use crate::identity::ClientName;
 use crate::observe::{AdminResult, harmless_json};
@@ -94,7 +95,7 @@ pub(super) struct CancelAnswer {
 }
 
 /// Gives the listeners to who asks. Once it serves this daemon leaves, and until then it goes on as if nobody had asked.
-pub(super) async fn hand_over(stream: &mut UnixStream, view: &View) -> AdminResult {
+pub(super) async fn hand_over(stream: &mut UnixStream, file: &SocketFile, view: &View) -> AdminResult {
     let turn = view.listeners.turn.try_lock();
     let listeners = match view.listeners.lend() {
         _ if turn.is_err() => Err("another process is taking over at this moment".to_owned()),
@@ -116,6 +117,8 @@ pub(super) async fn hand_over(stream: &mut UnixStream, view: &View) -> AdminResu
         return AdminResult::Failed;
     }
     view.leave.ask(Leaving::HandedOver);
+    // The successor takes it when it hears the answer.
+    file.give_up();
     // One that has died meanwhile is for its supervisor to start again.
     let _ = stream.write_all(&line(&Left { leaving: true })).await;
     AdminResult::Done

@@ -11,6 +11,7 @@ mod page;
 mod predecessor;
 mod protocol;
 mod socket;
+mod socket_file;
 mod stream;
 mod verbs;
 mod view;
@@ -29,12 +30,12 @@ pub use health::Phase;
 pub use page::lines;
 pub use predecessor::{HandoverError, Incumbent, Relieved};
 pub use protocol::{Body, CertLine, DrainLine, Fault, FaultCode, Reply, Request, Selector, SessionLine};
-pub use socket::SocketError;
+pub use socket_file::SocketError;
 pub use view::{About, BackendStatus, CertificatesStatus, ConnectionsStatus, SessionsStatus, Status, View};
 
 use health::{BackendState, watch_backend};
 use http::Endpoint;
-use socket::{AdminSocket, SocketFile};
+use socket_file::{AdminSocket, SocketFile};
 
 use crate::config::AdminSettings;
 use crate::listen::{BindError, bind};
@@ -53,7 +54,7 @@ pub struct Admin {
 pub struct ServedAdmin {
     _tasks: JoinSet<()>,
     endpoint: Option<AbortHandle>,
-    _file: Option<SocketFile>,
+    file: Option<Arc<SocketFile>>,
 }
 
 /// Why operators could not look.
@@ -87,7 +88,8 @@ impl Admin {
         Ok(Self { endpoint, hosts: settings.hosts.clone(), socket: None })
     }
 
-    /// Makes the socket, if one is configured: as the user whom it is to belong to. One that is in use is replaced only by who takes over.
+    /// Makes the socket, if one is configured: as the user whom it is to belong to. Nobody finds it before [`Admin::publish`]. The name may
+    /// be in use only where its owner is taken over from.
     ///
     /// # Errors
     /// It cannot be made; nothing is left behind.
@@ -95,6 +97,14 @@ impl Admin {
         let make = |path| AdminSocket::bind(path, takes_over);
         let socket = settings.socket.as_deref().map(make).transpose().map_err(AdminError::Socket)?;
         Ok(Self { socket, ..self })
+    }
+
+    /// Gives the socket its name: from then on this is the process that operators ask.
+    ///
+    /// # Errors
+    /// It cannot have it; it is served under the one that it was made with.
+    pub fn publish(&mut self) -> Result<(), AdminError> {
+        self.socket.as_mut().map_or(Ok(()), AdminSocket::publish).map_err(AdminError::Socket)
     }
 
     /// The endpoint's listener once more, for who may have to give it away.
@@ -125,13 +135,13 @@ impl Admin {
             view.observers.emit(&Event::AdminListening { address: &address });
         }
         let mut file = None;
-        if let Some(AdminSocket { listener, file: name }) = socket {
-            let address = name.to_string();
-            file = Some(name);
-            tasks.spawn(socket::serve(tokio::net::UnixListener::from_std(listener)?, Arc::clone(&view), backend));
+        if let Some((listener, name)) = socket.map(AdminSocket::into_parts) {
+            let (address, name) = (name.to_string(), Arc::new(name));
+            file = Some(Arc::clone(&name));
+            tasks.spawn(socket::serve(tokio::net::UnixListener::from_std(listener)?, name, Arc::clone(&view), backend));
             view.observers.emit(&Event::AdminListening { address: &address });
         }
-        Ok(ServedAdmin { _tasks: tasks, endpoint: served, _file: file })
+        Ok(ServedAdmin { _tasks: tasks, endpoint: served, file })
     }
 }
 
@@ -140,6 +150,14 @@ impl ServedAdmin {
     pub fn leave_endpoint(&self) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.abort();
+        }
+    }
+}
+
+impl Drop for ServedAdmin {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            file.remove();
         }
     }
 }

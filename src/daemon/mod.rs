@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 
-use serving::{Doors, serve};
+use serving::serve;
 
 use crate::admin::{Admin, AdminError, HandoverError, Incumbent};
 use crate::config::{BootSettings, ListenAddress};
@@ -128,7 +128,6 @@ impl Daemon {
     pub fn prepare(bound: Bound, config: &Path, look: Look, ready: Ready, confined: Confined) -> Result<Self, DaemonError> {
         let settings = &ready.boot;
         let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
-        // Last of all that can fail for a reason of the configuration's: who has this name is the one whom operators ask.
         let admin = bound.admin.with_socket(&settings.admin, bound.incumbent.is_some()).map_err(DaemonError::Admin)?;
         let notices = iter::once(descriptor_notice()).chain(root_notice()).collect();
         let report = confined.seal().map_err(DaemonError::Harden)?;
@@ -139,19 +138,17 @@ impl Daemon {
     /// Serves until TERM, then lets the sessions leave, or until INT or a second TERM, then ends them; and returns.
     ///
     /// # Errors
-    /// A thread, timer or signal handler that the kernel refuses.
+    /// A thread, timer or signal handler that the kernel refuses; or the daemon that is to be taken over from goes on. Nobody who looks
+    /// for a daemon has found this one then.
     pub fn run(self) -> Result<(), DaemonError> {
         let Self { bound, observers, loaded } = self;
         let observers = observers.start().map_err(DaemonError::Observe)?;
         tell_panics(observers.clone());
         let runtime = Builder::new_multi_thread().worker_threads(bound.workers).enable_all().build().map_err(DaemonError::Runtime)?;
-        let Bound { clients, admin, incumbent, .. } = bound;
-        // Before a connection is taken: two daemons must not serve side by side.
-        let relieved = incumbent.map(|incumbent| runtime.block_on(incumbent.relieve())).transpose().map_err(DaemonError::Takeover)?;
-        let outcome = runtime.block_on(serve(Doors { clients, admin, relieved }, loaded, &observers));
+        let outcome = runtime.block_on(serve(bound, loaded, &observers));
         runtime.shutdown_timeout(Duration::ZERO);
         observers.shutdown(AUDIT_TIMEOUT);
-        outcome.map_err(DaemonError::Runtime)
+        outcome
     }
 }
 

@@ -1,20 +1,19 @@
 //! The daemon at work: what is wired together before the first connection is taken, what it is told meanwhile, and its orderly end.
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::Loaded;
 use super::drain::{Drain, told_again};
 use super::expiring::watch_expiry;
 use super::reload::{Next, Reloader};
 use super::signals::{Signal, Signals};
-use super::systemd;
+use super::{Bound, DaemonError, Loaded, systemd};
 use crate::admin::{About, Admin, LeaveCalls, LeaveDesk, Leaving, Listeners, Phase, Relieved, ReloadDesk, ServedAdmin, View};
 use crate::config::ShutdownSettings;
 use crate::error::EndReason;
@@ -32,12 +31,13 @@ const SESSIONS_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a watch rests after a panic.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is bound, once nobody else serves.
-pub(super) struct Doors {
-    pub(super) clients: Vec<TcpListener>,
-    pub(super) admin: Admin,
-    /// The daemon that was taken over from.
-    pub(super) relieved: Option<Relieved>,
+/// What is bound, within the runtime.
+struct Doors {
+    /// Each with its address.
+    clients: Vec<(TcpListener, String)>,
+    admin: Admin,
+    /// All of it once more, for a successor.
+    given: Listeners,
 }
 
 /// A daemon that takes connections.
@@ -66,26 +66,48 @@ enum Told {
     ToLeave(Leaving),
 }
 
-/// Serves until it is told to leave, and leaves.
+/// Takes over from the daemon that runs, if there is one; serves until it is told to leave, and leaves.
 ///
 /// # Errors
-/// The kernel refuses a signal handler, a descriptor or a timer.
-pub(super) async fn serve(doors: Doors, loaded: Loaded, observers: &Observers) -> io::Result<()> {
+/// The kernel refuses a signal handler, a descriptor or a timer; or the daemon that runs goes on.
+pub(super) async fn serve(bound: Bound, mut loaded: Loaded, observers: &Observers) -> Result<(), DaemonError> {
     // Before anything says that the daemon is up: a signal from then on is never the default one.
-    let mut signals = Signals::install()?;
-    let mut serving = Serving::begin(doors, loaded, observers.clone())?;
+    let mut signals = Signals::install().map_err(DaemonError::Runtime)?;
+    let Bound { clients, admin, incumbent, .. } = bound;
+    let mut doors = Doors::new(clients, admin).map_err(DaemonError::Runtime)?;
+    let relieved = match incumbent {
+        // Before a connection is taken: two daemons must not serve side by side.
+        Some(incumbent) => Some(incumbent.relieve().await.map_err(DaemonError::Takeover)?),
+        None => None,
+    };
+    match doors.admin.publish() {
+        // Nobody else serves any more: clients come first.
+        Err(error) if relieved.is_some() => loaded.notices.push(error.to_string()),
+        published => published.map_err(DaemonError::Admin)?,
+    }
+    let mut serving = Serving::begin(doors, relieved, loaded, observers.clone()).map_err(DaemonError::Runtime)?;
     let told = serving.until_told(&mut signals).await;
     serving.end(told, &mut signals).await;
     Ok(())
 }
 
-impl Serving {
-    fn begin(doors: Doors, loaded: Loaded, observers: Observers) -> io::Result<Self> {
-        let Doors { clients, admin, relieved } = doors;
-        let addresses = clients.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<io::Result<Vec<_>>>()?;
-        let given = clients.iter().map(TcpListener::try_clone).chain(admin.another_endpoint().transpose());
+impl Doors {
+    fn new(clients: Vec<std::net::TcpListener>, admin: Admin) -> io::Result<Self> {
+        let given = clients.iter().map(std::net::TcpListener::try_clone).chain(admin.another_endpoint().transpose());
         let given = Listeners::new(given.collect::<io::Result<_>>()?);
-        let listeners = clients.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        let with_address = |listener: std::net::TcpListener| {
+            let address = listener.local_addr()?.to_string();
+            Ok((TcpListener::from_std(listener)?, address))
+        };
+        let clients = clients.into_iter().map(with_address).collect::<io::Result<_>>()?;
+        Ok(Self { clients, admin, given })
+    }
+}
+
+impl Serving {
+    fn begin(doors: Doors, relieved: Option<Relieved>, loaded: Loaded, observers: Observers) -> io::Result<Self> {
+        let Doors { clients, admin, given } = doors;
+        let addresses: Vec<_> = clients.iter().map(|(_, address)| address.clone()).collect();
         let about = announce(&loaded, &addresses, &observers);
         let Loaded { config, look, ready, report, .. } = loaded;
         let snapshots = Arc::new(Snapshots::new(ready.snapshot));
@@ -108,7 +130,7 @@ impl Serving {
         let (alive, all_gone) = mpsc::channel(1);
         let door = Door { snapshots: Arc::clone(&snapshots), house: house.clone(), observers: observers.clone(), alive };
         let (stop, stopped) = watch::channel(false);
-        open(door, listeners, &addresses, &stopped);
+        open(door, clients, &stopped);
         tokio::spawn(close_with(stopped, given));
         phase.send_replace(Phase::Serving);
         if let Some((relieved, passed)) = relieved.zip(passed) {
@@ -205,11 +227,11 @@ fn announce(loaded: &Loaded, addresses: &[String], observers: &Observers) -> Abo
 }
 
 /// Takes connections from now on.
-fn open(door: Door, listeners: Vec<tokio::net::TcpListener>, addresses: &[String], stopped: &watch::Receiver<bool>) {
+fn open(door: Door, clients: Vec<(TcpListener, String)>, stopped: &watch::Receiver<bool>) {
     let door = Arc::new(door);
-    for (listener, address) in listeners.into_iter().zip(addresses) {
+    for (listener, address) in clients {
         tokio::spawn(accept_all(listener, Arc::clone(&door), stopped.clone()));
-        door.observers.emit(&Event::Listening { address });
+        door.observers.emit(&Event::Listening { address: &address });
     }
 }
 

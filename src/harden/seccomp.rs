@@ -206,7 +206,7 @@ const GROUPS: &[(&str, &[c_long])] = &[
             libc::SYS_faccessat2,
         ],
     ),
-    ("the admin socket's name, at the end", &[libc::SYS_unlinkat]),
+    ("the admin socket's name, taken from a predecessor and removed at the end", &[libc::SYS_renameat2, libc::SYS_unlinkat]),
     ("keys, salts and session names", &[libc::SYS_getrandom]),
     (
         "whom a file or a peer belongs to, and what this process uses",
@@ -224,6 +224,7 @@ const GROUPS: &[(&str, &[c_long])] = &[
             libc::SYS_lstat,
             libc::SYS_readlink,
             libc::SYS_access,
+            libc::SYS_rename,
             libc::SYS_unlink,
             libc::SYS_getrlimit,
         ],

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::harness::clients::succeeded;
-use crate::harness::daemon::{Config, Daemon, postern};
+use crate::harness::daemon::{Config, Daemon, postern, postern_path};
 use crate::harness::pki::Credentials;
 use crate::harness::wire::{End, TlsOptions, Wire, cancel_request, startup};
 use crate::harness::{World, wait_until};
@@ -119,6 +121,26 @@ fn a_successor_that_does_not_come_to_serve_changes_nothing() {
     assert_eq!(house.asked(), u64::from(house.world.postern().pid()));
     let _successor = Daemon::taking_over(&house.config);
     house.handed_over();
+}
+
+#[test]
+fn a_successor_that_fails_at_its_last_step_leaves_operators_the_predecessor() {
+    let house = House::new();
+    // The runtime, which comes after all that the configuration asks for, cannot be made.
+    let failed = Command::new("timeout")
+        .args(["20", "strace", "-f", "-o", "/dev/null", "-e", "trace=epoll_create1", "-e", "inject=epoll_create1:error=EMFILE"])
+        .args([postern_path(), "serve", "--handover", "-c", &house.path()])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&failed.stderr);
+    assert!(failed.status.code() == Some(1) && said.contains("the runtime cannot be started"), "{said}");
+    assert_eq!(house.asked(), u64::from(house.world.postern().pid()));
+    let sockets = fs::read_dir(house.config.dir()).unwrap().flatten().filter(|entry| entry.file_type().unwrap().is_socket());
+    assert_eq!(sockets.map(|entry| entry.file_name()).collect::<Vec<_>>(), ["admin.sock"]);
+    let successor = Daemon::taking_over(&house.config);
+    house.handed_over();
+    assert_eq!(house.asked(), u64::from(successor.pid()));
 }
 
 #[test]
