@@ -36,7 +36,10 @@ pub enum Leaving {
     /// An operator says so.
     Told,
     /// A successor has the listeners, and serves.
-    HandedOver,
+    HandedOver {
+        /// Its process ID, if the kernel knows one.
+        to: Option<i32>,
+    },
 }
 
 /// What came of a reload.
@@ -105,9 +108,15 @@ impl LeaveDesk {
         (Self(ask), LeaveCalls(asked))
     }
 
-    /// Asks it to let its sessions leave and to end. Asked again, it goes on with that.
+    /// Asks it to let its sessions leave and to end. Asked again, it goes on with that; a successor stays one whatever is asked later.
     pub(super) fn ask(&self, why: Leaving) {
-        self.0.send_replace(Some(why));
+        self.0.send_if_modified(|asked| {
+            let stands = matches!(asked, Some(Leaving::HandedOver { .. })) || *asked == Some(why);
+            if !stands {
+                *asked = Some(why);
+            }
+            !stands
+        });
     }
 }
 
@@ -118,6 +127,15 @@ impl LeaveCalls {
         match asked {
             Some(why) => why,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Resolves once a successor has the listeners, with its process ID; never, if there is none. Cancel-safe.
+    pub async fn handed_over(&mut self) -> Option<i32> {
+        let asked = self.0.wait_for(|asked| matches!(asked, Some(Leaving::HandedOver { .. }))).await.ok().and_then(|asked| *asked);
+        match asked {
+            Some(Leaving::HandedOver { to }) => to,
+            Some(Leaving::Told) | None => std::future::pending().await,
         }
     }
 }
@@ -139,5 +157,21 @@ impl ReloadOutcome {
     /// Whether it is in force.
     pub fn is_applied(&self) -> bool {
         self.result == ReloadResult::Applied.code()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_successor_is_not_forgotten_for_an_operator_who_asks_later() {
+        let (desk, mut calls) = LeaveDesk::new();
+        desk.ask(Leaving::Told);
+        assert_eq!(calls.asked().await, Leaving::Told);
+        desk.ask(Leaving::HandedOver { to: Some(7) });
+        desk.ask(Leaving::Told);
+        assert_eq!(calls.handed_over().await, Some(7));
+        assert_eq!(calls.asked().await, Leaving::HandedOver { to: Some(7) });
     }
 }

@@ -95,7 +95,7 @@ pub(super) struct CancelAnswer {
 }
 
 /// Gives the listeners to who asks. Once it serves this daemon leaves, and until then it goes on as if nobody had asked.
-pub(super) async fn hand_over(stream: &mut UnixStream, file: &SocketFile, view: &View) -> AdminResult {
+pub(super) async fn hand_over(stream: &mut UnixStream, to: Option<i32>, file: &SocketFile, view: &View) -> AdminResult {
     let turn = view.listeners.turn.try_lock();
     let listeners = match view.listeners.lend() {
         _ if turn.is_err() => Err("another process is taking over at this moment".to_owned()),
@@ -116,7 +116,7 @@ pub(super) async fn hand_over(stream: &mut UnixStream, file: &SocketFile, view: 
     if !serde_json::from_slice(&said).is_ok_and(|Serving { serving }| serving) {
         return AdminResult::Failed;
     }
-    view.leave.ask(Leaving::HandedOver);
+    view.leave.ask(Leaving::HandedOver { to });
     // The successor takes it when it hears the answer.
     file.give_up();
     // One that has died meanwhile is for its supervisor to start again.

@@ -81,7 +81,7 @@ async fn converse(mut stream: UnixStream, file: &SocketFile, view: &View, backen
 
 /// Gives a successor the listeners, and then is at its service.
 async fn succeed(mut stream: UnixStream, file: &SocketFile, view: &View, peer: Peer) {
-    let result = hand_over(&mut stream, file, view).await;
+    let result = hand_over(&mut stream, peer.pid, file, view).await;
     view.observers.emit(&Event::AdminHandled(&report(peer, Some(&Request::Handover), result, view.sessions.list().len())));
     if result == AdminResult::Done {
         // An error is its end, or nonsense: nothing is passed on any more.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::signals::{Signal, Signals};
 use crate::config::ShutdownSettings;
@@ -23,11 +23,12 @@ pub(super) struct Drain<'a> {
 }
 
 impl Drain<'_> {
-    /// Goes on accepting for a while, so that whoever sends clients here can learn not to, then lets the sessions leave. Resolves when
-    /// all have left, or when their time is over.
+    /// Goes on accepting for a while, so that whoever sends clients here can learn not to, or until listening has been ended; then lets the
+    /// sessions leave. Resolves when all have left, or when their time is over.
     pub(super) async fn run(self) {
         let Self { shutdown: ShutdownSettings { delay, drain_timeout }, stop, sessions, all_gone } = self;
-        sleep(delay).await;
+        let mut stopped = stop.subscribe();
+        let _ = timeout(delay, stopped.wait_for(|stopped| *stopped)).await;
         stop.send_replace(true);
         let leaving = async {
             tokio::select! {

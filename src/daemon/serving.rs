@@ -1,5 +1,6 @@
 //! The daemon at work: what is wired together before the first connection is taken, what it is told meanwhile, and its orderly end.
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,6 @@ use super::reload::{Next, Reloader};
 use super::signals::{Signal, Signals};
 use super::{Bound, DaemonError, Loaded, systemd};
 use crate::admin::{About, Admin, LeaveCalls, LeaveDesk, Leaving, Listeners, Phase, Relieved, ReloadDesk, ServedAdmin, View};
-use crate::config::ShutdownSettings;
 use crate::error::EndReason;
 use crate::harden::{Outcome, Report};
 use crate::listen::accept_all;
@@ -174,39 +174,46 @@ impl Serving {
     }
 
     /// Lets the sessions leave, where there is time for it, and ends what is left.
-    async fn end(mut self, told: Told, signals: &mut Signals) {
-        self.reloading.abort();
-        self.phase.send_replace(Phase::Draining);
-        match told {
-            Told::ToStop => {}
-            Told::ToDrain => self.drain(self.snapshots.current().terms().shutdown(), signals, false).await,
-            Told::ToLeave(why) => {
-                let mut shutdown = self.snapshots.current().terms().shutdown();
-                if why == Leaving::HandedOver {
-                    // Whoever comes is served, by the successor.
-                    shutdown.delay = Duration::ZERO;
-                    self.admin.leave_endpoint();
+    async fn end(self, told: Told, signals: &mut Signals) {
+        let Self { observers, snapshots, house, admin, phase, stop, mut all_gone, mut leaving, reloading, hangup: _ } = self;
+        reloading.abort();
+        phase.send_replace(Phase::Draining);
+        let mut shutdown = snapshots.current().terms().shutdown();
+        if matches!(told, Told::ToLeave(Leaving::HandedOver { .. })) {
+            shutdown.delay = Duration::ZERO;
+        }
+        let ending = async {
+            if let Told::ToDrain | Told::ToLeave(_) = told {
+                observers.emit(&Event::DrainStarted { delay: shutdown.delay, timeout: shutdown.drain_timeout });
+                let drain = Drain { shutdown, stop: &stop, sessions: &house.sessions, all_gone: &mut all_gone };
+                tokio::select! {
+                    () = drain.run() => {}
+                    () = told_again(signals, &observers, matches!(told, Told::ToLeave(_))) => {}
                 }
-                self.drain(shutdown, signals, true).await;
             }
-        }
-        self.stop.send_replace(true);
-        self.observers.emit(&Event::DaemonStopping);
-        self.house.handshakes.close();
-        self.house.sessions.end_all(EndReason::Drain);
-        // Nothing is ever sent: the channel ends when the last connection has gone.
-        let _ = timeout(SESSIONS_TIMEOUT, self.all_gone.recv()).await;
-    }
-
-    /// Until all have left, their time is over, or it is told again; `asked`: the first time was no signal.
-    async fn drain(&mut self, shutdown: ShutdownSettings, signals: &mut Signals, asked: bool) {
-        self.observers.emit(&Event::DrainStarted { delay: shutdown.delay, timeout: shutdown.drain_timeout });
-        let drain = Drain { shutdown, stop: &self.stop, sessions: &self.house.sessions, all_gone: &mut self.all_gone };
+            stop.send_replace(true);
+            observers.emit(&Event::DaemonStopping);
+            house.handshakes.close();
+            house.sessions.end_all(EndReason::Drain);
+            // Nothing is ever sent: the channel ends when the last connection has gone.
+            let _ = timeout(SESSIONS_TIMEOUT, all_gone.recv()).await;
+        };
         tokio::select! {
-            () = drain.run() => {}
-            () = told_again(signals, &self.observers, asked) => {}
+            biased;
+            // Both are polled until the end, which is the other's: neither is cancelled half-way.
+            () = leave_to_successor(&mut leaving, &admin, &stop, &observers) => {}
+            () = ending => {}
         }
     }
+}
+
+/// Leaves whoever comes to a successor, once there is one, early or late in the drain. It never resolves.
+async fn leave_to_successor(leaving: &mut LeaveCalls, admin: &ServedAdmin, stop: &watch::Sender<bool>, observers: &Observers) {
+    let to = leaving.handed_over().await;
+    observers.emit(&Event::HandedOver { to });
+    admin.leave_endpoint();
+    stop.send_replace(true);
+    pending().await
 }
 
 /// Says that the daemon is up, and keeps for whoever looks later what was said.

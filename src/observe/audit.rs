@@ -84,6 +84,7 @@ impl Record {
             | Event::AcceptFailed { .. }
             | Event::DaemonStopping
             | Event::ReloadIgnored
+            | Event::HandedOver { .. }
             | Event::DrainStarted { .. }
             | Event::Panicked { .. }
             | Event::AuditFailed { .. }
@@ -205,6 +206,7 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         | Event::AcceptFailed { .. }
         | Event::DaemonStopping
         | Event::ReloadIgnored
+        | Event::HandedOver { .. }
         | Event::DrainStarted { .. }
         | Event::Panicked { .. }
         | Event::AuditFailed { .. }

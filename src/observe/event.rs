@@ -69,6 +69,11 @@ pub enum Event<'a> {
     Expiring(&'a ExpiryReport),
     /// HUP came when the daemon was told to stop already.
     ReloadIgnored,
+    /// Another daemon serves in the place of this one.
+    HandedOver {
+        /// The other's process ID, if the kernel knows one.
+        to: Option<i32>,
+    },
     /// The daemon was told to let its sessions leave and then to stop.
     DrainStarted {
         /// How long it still accepts.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -9,9 +10,11 @@ use std::thread;
 
 use crate::harness::clients::succeeded;
 use crate::harness::daemon::{Config, Daemon, postern, postern_path};
+use crate::harness::http::get;
 use crate::harness::pki::Credentials;
+use crate::harness::postgres::free_port;
 use crate::harness::wire::{End, TlsOptions, Wire, cancel_request, startup};
-use crate::harness::{World, wait_until};
+use crate::harness::{World, signal, wait_until};
 
 /// A daemon with an admin socket, and what it was started with.
 struct House {
@@ -21,8 +24,12 @@ struct House {
 
 impl House {
     fn new() -> Self {
+        Self::with("admin: { socket: admin.sock }")
+    }
+
+    fn with(more: &str) -> Self {
         let mut kept = None;
-        let world = World::configured(|config| kept.insert(config.with("admin: { socket: admin.sock }")).clone());
+        let world = World::configured(|config| kept.insert(config.with(more)).clone());
         Self { world, config: kept.unwrap() }
     }
 
@@ -159,6 +166,34 @@ fn one_successor_at_a_time_is_given_the_listeners() {
     });
     let _successor = Daemon::taking_over(&house.config);
     house.handed_over();
+}
+
+#[test]
+fn a_successor_that_comes_while_the_daemon_drains_ends_its_delay() {
+    for by_signal in [true, false] {
+        let endpoint = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let more = format!("admin: {{ socket: admin.sock, listen: \"{endpoint}\" }}\nshutdown: {{ delay: 10m }}");
+        let mut house = House::with(&more);
+        let mut open = house.world.log_in();
+        open.rows("begin");
+        if by_signal {
+            signal("TERM", house.world.postern().pid());
+        } else {
+            succeeded(postern(&["drain", "-c", &house.path()]));
+        }
+        wait_until("it drains", || house.world.postern().log().contains("draining"));
+        let successor = Daemon::taking_over(&house.config);
+        wait_until("it is relieved", || house.world.postern().log().contains("relieved by a successor"));
+        wait_until("the successor is ready", || get(endpoint, "/readyz").status == 200);
+        assert!((0..20).all(|_| get(endpoint, "/readyz").status == 200), "no probe comes to the predecessor");
+        assert_eq!(open.rows("select 'still here'").len(), 1);
+        open.query("commit");
+        assert!(open.until_ready().unwrap().last().unwrap().is('Z'));
+        wait_until("the predecessor ends", || house.world.postern().log().contains("no longer listening"));
+        assert!(house.world.postern_mut().ended().success());
+        drop(house.world.log_in());
+        successor.wait_for_record(|record| record["event"] == "session.end");
+    }
 }
 
 #[test]
