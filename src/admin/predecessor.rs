@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Incumbent {
     stream: StdStream,
+    pid: Option<i32>,
     listeners: Vec<TcpListener>,
 }
 
@@ -34,6 +35,7 @@ pub struct Incumbent {
 #[derive(Debug)]
 pub struct Relieved {
     stream: BufReader<UnixStream>,
+    pid: Option<i32>,
 }
 
 /// Why it gives nothing.
@@ -83,19 +85,24 @@ impl Incumbent {
         let mut said = Vec::new();
         timeout(PATIENCE, (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut said)).await??;
         match serde_json::from_slice(&said) {
-            Ok(Left { leaving: true }) => Ok(Relieved { stream }),
+            Ok(Left { leaving: true }) => Ok(Relieved { stream, pid: self.pid }),
             Ok(Left { leaving: false }) | Err(_) => Err(ErrorKind::UnexpectedEof.into()),
         }
     }
 }
 
 impl Relieved {
+    /// Its process ID, if the kernel knows one.
+    pub fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
     /// Passes on the CancelRequests that are for its sessions, until it has ended.
     ///
     /// # Errors
     /// It has gone already, which is no harm.
     pub async fn pass_on(self, mut calls: mpsc::Receiver<PassedCancel>) -> io::Result<()> {
-        let Self { mut stream } = self;
+        let Self { mut stream, .. } = self;
         loop {
             let mut unasked = [0; 1];
             let call = tokio::select! {
@@ -122,9 +129,9 @@ fn ask(path: &Path, uid: u32) -> Result<Option<Incumbent>, Obstacle> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
         stream => stream?,
     };
-    let found = os::peer_uid(&stream)?;
-    if found != uid {
-        return Err(Obstacle::Foreign { found, expected: uid });
+    let peer = os::Peer::of(&stream)?;
+    if peer.uid != uid {
+        return Err(Obstacle::Foreign { found: peer.uid, expected: uid });
     }
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -141,7 +148,7 @@ fn ask(path: &Path, uid: u32) -> Result<Option<Incumbent>, Obstacle> {
     }
     let reply: Reply = serde_json::from_slice(&said).map_err(|error| Obstacle::Answer(error.to_string()))?;
     match reply.body {
-        Body::Handover(_) => Ok(Some(Incumbent { stream, listeners: listening(descriptors)? })),
+        Body::Handover(_) => Ok(Some(Incumbent { stream, pid: peer.pid, listeners: listening(descriptors)? })),
         Body::Error(fault) => Err(Obstacle::Refused(fault)),
         Body::Status(_) | Body::Sessions(_) | Body::Killed(_) | Body::Reload(_) | Body::Drain(_) => {
             Err(Obstacle::Answer("it answers another question".to_owned()))
@@ -189,7 +196,7 @@ mod tests {
             let (stream, mut other) = StdStream::pair().unwrap();
             other.write_all(answer.as_bytes()).unwrap();
             other.shutdown(std::net::Shutdown::Write).unwrap();
-            let relieved = Incumbent { stream, listeners: Vec::new() }.relieve().await;
+            let relieved = Incumbent { stream, pid: None, listeners: Vec::new() }.relieve().await;
             assert_eq!(relieved.is_ok(), leaves, "{answer}");
         }
     }

@@ -56,14 +56,14 @@ struct Serving {
     hangup: Arc<Notify>,
 }
 
-/// Why it no longer serves.
+/// What ends its service.
 enum Told {
     /// TERM.
-    ToDrain,
+    Drain,
     /// INT.
-    ToStop,
+    Stop,
     /// What was said at the admin socket.
-    ToLeave(Leaving),
+    Leave(Leaving),
 }
 
 /// Takes over from the daemon that runs, if there is one; serves until it is told to leave, and leaves.
@@ -109,6 +109,9 @@ impl Serving {
         let Doors { clients, admin, given } = doors;
         let addresses: Vec<_> = clients.iter().map(|(_, address)| address.clone()).collect();
         let about = announce(&loaded, &addresses, &observers);
+        if let Some(relieved) = &relieved {
+            observers.emit(&Event::TookOver { from: relieved.pid() });
+        }
         let Loaded { config, look, ready, report, .. } = loaded;
         let snapshots = Arc::new(Snapshots::new(ready.snapshot));
         let (desk, calls) = ReloadDesk::new();
@@ -162,10 +165,10 @@ impl Serving {
         loop {
             // Both branches are cancel-safe.
             tokio::select! {
-                why = self.leaving.asked() => return Told::ToLeave(why),
+                why = self.leaving.asked() => return Told::Leave(why),
                 signal = signals.next() => match signal {
-                    Signal::Drain => return Told::ToDrain,
-                    Signal::Stop => return Told::ToStop,
+                    Signal::Drain => return Told::Drain,
+                    Signal::Stop => return Told::Stop,
                     Signal::ReopenFiles => self.observers.reopen(),
                     Signal::Reload => self.hangup.notify_one(),
                 },
@@ -179,16 +182,16 @@ impl Serving {
         reloading.abort();
         phase.send_replace(Phase::Draining);
         let mut shutdown = snapshots.current().terms().shutdown();
-        if matches!(told, Told::ToLeave(Leaving::HandedOver { .. })) {
+        if matches!(told, Told::Leave(Leaving::HandedOver { .. })) {
             shutdown.delay = Duration::ZERO;
         }
         let ending = async {
-            if let Told::ToDrain | Told::ToLeave(_) = told {
+            if let Told::Drain | Told::Leave(_) = told {
                 observers.emit(&Event::DrainStarted { delay: shutdown.delay, timeout: shutdown.drain_timeout });
                 let drain = Drain { shutdown, stop: &stop, sessions: &house.sessions, all_gone: &mut all_gone };
                 tokio::select! {
                     () = drain.run() => {}
-                    () = told_again(signals, &observers, matches!(told, Told::ToLeave(_))) => {}
+                    () = told_again(signals, &observers, matches!(told, Told::Leave(_))) => {}
                 }
             }
             stop.send_replace(true);

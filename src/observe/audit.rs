@@ -84,6 +84,7 @@ impl Record {
             | Event::AcceptFailed { .. }
             | Event::DaemonStopping
             | Event::ReloadIgnored
+            | Event::TookOver { .. }
             | Event::HandedOver { .. }
             | Event::DrainStarted { .. }
             | Event::Panicked { .. }
@@ -206,6 +207,7 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         | Event::AcceptFailed { .. }
         | Event::DaemonStopping
         | Event::ReloadIgnored
+        | Event::TookOver { .. }
         | Event::HandedOver { .. }
         | Event::DrainStarted { .. }
         | Event::Panicked { .. }

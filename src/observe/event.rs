@@ -69,6 +69,11 @@ pub enum Event<'a> {
     Expiring(&'a ExpiryReport),
     /// HUP came when the daemon was told to stop already.
     ReloadIgnored,
+    /// This daemon serves in the place of another, which has said that it leaves.
+    TookOver {
+        /// The other's process ID, if the kernel knows one.
+        from: Option<i32>,
+    },
     /// Another daemon serves in the place of this one.
     HandedOver {
         /// The other's process ID, if the kernel knows one.

@@ -93,6 +93,7 @@ impl Log {
             Event::AcceptFailed { error, again: false } => tracing::error!("could not accept new connection: {error}"),
             Event::AcceptFailed { again: true, .. } => {}
             Event::ReloadIgnored => tracing::warn!("HUP ignored: the daemon is shutting down"),
+            Event::TookOver { from } => tracing::info!(pid = from, "took over from the daemon that ran, which finishes what it has begun"),
             Event::HandedOver { to } => tracing::info!(pid = to, "relieved by a successor, which takes all connections from now on"),
             Event::DrainStarted { delay, timeout } => tracing::info!(
                 "draining: connections are accepted for {} s more, sessions have {} s from then on; TERM or INT again ends them at once",

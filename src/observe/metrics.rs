@@ -153,6 +153,7 @@ impl Metrics {
             | Event::DaemonStopping
             | Event::Expiring(_)
             | Event::ReloadIgnored
+            | Event::TookOver { .. }
             | Event::HandedOver { .. }
             | Event::DrainStarted { .. }
             | Event::BackendWentDown { .. }

@@ -4,7 +4,8 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::sockopt::socket_peercred;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
     sendmsg,
@@ -46,12 +47,24 @@ pub fn receive_with_descriptors(socket: impl AsFd, bytes: &mut [u8]) -> io::Resu
     Ok((received.bytes, descriptors))
 }
 
-/// The user that the process at the other end of a Unix socket ran as when it connected or listened.
-///
-/// # Errors
-/// What the kernel said.
-pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
-    Ok(socket_peercred(socket)?.uid.as_raw())
+/// The process at the other end of a Unix socket, as it was when it connected or listened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user that it ran as.
+    pub uid: u32,
+    /// Its process ID, if it has one here: another container's process may have none.
+    pub pid: Option<i32>,
+}
+
+impl Peer {
+    /// Who is at the other end of `socket`.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn of(socket: &impl AsFd) -> io::Result<Self> {
+        let found = getsockopt(socket, PeerCredentials)?;
+        Ok(Self { uid: found.uid(), pid: Some(found.pid()).filter(|pid| *pid > 0) })
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +88,7 @@ mod tests {
         let mut text = String::new();
         File::from(descriptors.remove(0)).read_to_string(&mut text).unwrap();
         assert_eq!(text, "within");
-        assert_eq!(peer_uid(&far).unwrap(), crate::os::effective_uid());
+        let own = Peer { uid: crate::os::effective_uid(), pid: i32::try_from(std::process::id()).ok() };
+        assert_eq!(Peer::of(&far).unwrap(), own);
     }
 }

@@ -197,6 +197,19 @@ fn a_successor_that_comes_while_the_daemon_drains_ends_its_delay() {
 }
 
 #[test]
+fn each_of_the_two_says_who_the_other_is() {
+    let house = House::new();
+    let successor = Daemon::taking_over(&house.config);
+    house.handed_over();
+    let tells = |daemon: &Daemon, what: &str, other: &Daemon| {
+        let pid = format!("\"pid\":{}", other.pid());
+        wait_until(what, || daemon.log().lines().any(|line| line.contains(what) && line.contains(&pid)));
+    };
+    tells(&successor, "took over from the daemon that ran", house.world.postern());
+    tells(house.world.postern(), "relieved by a successor", &successor);
+}
+
+#[test]
 fn with_nobody_to_take_over_from_it_starts_as_ever() {
     let mut house = House::new();
     assert!(house.world.postern_mut().end("TERM").success());
