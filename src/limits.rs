@@ -14,7 +14,7 @@ pub use handshakes::{GiveWay, Handshakes, Waiting};
 pub use sessions::{SessionLimits, SessionPermit, SessionSlots, Wanted};
 
 /// An IPv6 host has its whole /64 to itself (RFC 6177): that is what counts as one.
-fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => {

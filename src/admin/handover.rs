@@ -5,8 +5,8 @@
 //! we           {"v":1,"handover":["127.0.0.1:5432"]}            with a descriptor for each, in this order
 //! successor    {"serving":true}                                once it can take connections; until then nothing has changed here
 //! we           {"leaving":true}                                it takes them from now on
-//! successor    {"pid":7,"key":[1,2,3,4],"names":null}           a CancelRequest whose key it does not know
-//! we           {"result":"forwarded"}
+//! successor    {"id":0,"pid":7,"key":[1,2,3,4],"names":null}    a CancelRequest whose key it does not know
+//! we           {"id":0,"result":"forwarded"}                   each when it is known, in any order
 //! ```
 //!
 //! The queue of each listener is the kernel's, one for both processes: no connection is lost between them.
@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::desk::Leaving;
@@ -37,6 +38,8 @@ use crate::wire::{CancelKey, CancelRequest};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The longest that a successor says once it serves, in bytes.
 const LONGEST_ANSWER: usize = 64;
+/// CancelRequests of a successor that are carried out at once.
+const MOST_UNDER_WAY: usize = 64;
 /// The longest line, in bytes.
 pub(super) const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -82,6 +85,8 @@ pub(super) struct Left {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CancelLine {
+    /// What its answer is known by.
+    pub(super) id: u64,
     pub(super) pid: u32,
     pub(super) key: Vec<u8>,
     /// By the word of their kind, as `CN`; null if no certificate came with it.
@@ -91,6 +96,7 @@ pub(super) struct CancelLine {
 /// What became of it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CancelAnswer {
+    pub(super) id: u64,
     pub(super) result: String,
 }
 
@@ -146,21 +152,31 @@ async fn give(stream: &UnixStream, listeners: &[TcpListener]) -> io::Result<()> 
     if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// Carries out what the successor passes on, one after the other, for as long as both live.
+/// Carries out what the successor passes on, for as long as both live: none waits for another, since a backend may take seconds.
 pub(super) async fn cancel_for_successor(stream: UnixStream, view: &View) -> io::Result<()> {
-    let mut stream = BufReader::new(stream);
+    let (said, answers) = stream.into_split();
+    let (mut said, answers) = (BufReader::new(said), Arc::new(tokio::sync::Mutex::new(answers)));
+    let mut under_way = JoinSet::new();
     loop {
-        let mut said = Vec::new();
-        if (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut said).await? == 0 {
+        let mut line_said = Vec::new();
+        if (&mut said).take(LONGEST_LINE).read_until(b'\n', &mut line_said).await? == 0 {
             return Ok(());
         }
-        let CancelLine { pid, key, names } = serde_json::from_slice(&said)?;
-        let key = CancelKey::new(&key).ok_or(io::ErrorKind::InvalidData)?;
+        let CancelLine { id, pid, key, names } = serde_json::from_slice(&line_said)?;
+        let request = CancelRequest { pid, key: CancelKey::new(&key).ok_or(io::ErrorKind::InvalidData)? };
         let kind = |word: &str| ClientName::ALL.into_iter().find(|kind| kind.word() == word);
         let known = |(word, name): (String, String)| kind(&word).map(|kind| (kind, name));
         let names = names.map(|names| names.into_iter().filter_map(known).collect::<Names>());
-        let result = cancel_passed(&view.sessions, &CancelRequest { pid, key }, names.as_ref()).await;
-        stream.get_mut().write_all(&line(&CancelAnswer { result: result.code().to_owned() })).await?;
+        let (sessions, answers) = (Arc::clone(&view.sessions), Arc::clone(&answers));
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() >= MOST_UNDER_WAY {
+            let _ = under_way.join_next().await;
+        }
+        under_way.spawn(async move {
+            let result = cancel_passed(&sessions, &request, names.as_ref()).await.code().to_owned();
+            // A successor that has gone is noticed where it is read from.
+            let _ = answers.lock().await.write_all(&line(&CancelAnswer { id, result })).await;
+        });
     }
 }
 

@@ -1,16 +1,19 @@
 //! The daemon that runs already, as the process sees it that takes over from it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::handover::{CancelAnswer, CancelLine, LONGEST_LINE, Left, Serving, line};
@@ -101,23 +104,49 @@ impl Relieved {
     ///
     /// # Errors
     /// It has gone already, which is no harm.
-    pub async fn pass_on(self, mut calls: mpsc::Receiver<PassedCancel>) -> io::Result<()> {
-        let Self { mut stream, .. } = self;
-        loop {
-            let mut unasked = [0; 1];
-            let call = tokio::select! {
-                // Both branches are cancel-safe. It says nothing unasked: what can be read is its end.
-                call = calls.recv() => call,
-                _ = stream.read(&mut unasked) => None,
-            };
-            let Some(PassedCancel { request, names, reply }) = call else { return Ok(()) };
-            let CancelRequest { pid, key } = request;
-            let names = names.map(|names| names.into_iter().map(|(kind, name)| (kind.word().to_owned(), name)).collect());
-            stream.write_all(&line(&CancelLine { pid, key: key.as_bytes().to_vec(), names })).await?;
-            let mut said = Vec::new();
-            (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut said).await?;
-            let CancelAnswer { result } = serde_json::from_slice(&said)?;
-            let result = CancelResult::ALL.into_iter().find(|known| known.code() == result).unwrap_or(CancelResult::UnknownKey);
+    pub async fn pass_on(self, calls: mpsc::Receiver<PassedCancel>) -> io::Result<()> {
+        // It says nothing unasked: nothing is buffered.
+        let (said, link) = self.stream.into_inner().into_split();
+        let waiting = Waiting::default();
+        // Either ends with the link, and what is lost of the other is lost with it.
+        tokio::select! {
+            ended = pass(calls, link, &waiting) => ended,
+            ended = hear(BufReader::new(said), &waiting) => ended,
+        }
+    }
+}
+
+/// Those who wait for an answer, by what it is known by.
+type Waiting = Mutex<HashMap<u64, oneshot::Sender<CancelResult>>>;
+
+async fn pass(mut calls: mpsc::Receiver<PassedCancel>, mut link: OwnedWriteHalf, waiting: &Waiting) -> io::Result<()> {
+    let mut id = 0_u64;
+    while let Some(PassedCancel { request: CancelRequest { pid, key }, names, reply }) = calls.recv().await {
+        // Whoever has given up would no longer mean what runs by now.
+        if reply.is_closed() {
+            continue;
+        }
+        id = id.wrapping_add(1);
+        {
+            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.retain(|_, reply| !reply.is_closed());
+            waiting.insert(id, reply);
+        }
+        let names = names.map(|names| names.into_iter().map(|(kind, name)| (kind.word().to_owned(), name)).collect());
+        link.write_all(&line(&CancelLine { id, pid, key: key.as_bytes().to_vec(), names })).await?;
+    }
+    Ok(())
+}
+
+async fn hear(mut said: BufReader<OwnedReadHalf>, waiting: &Waiting) -> io::Result<()> {
+    loop {
+        let mut answer = Vec::new();
+        if (&mut said).take(LONGEST_LINE).read_until(b'\n', &mut answer).await? == 0 {
+            return Ok(());
+        }
+        let CancelAnswer { id, result } = serde_json::from_slice(&answer)?;
+        let result = CancelResult::ALL.into_iter().find(|known| known.code() == result).unwrap_or(CancelResult::UnknownKey);
+        if let Some(reply) = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
             // Whoever has left is not told.
             let _ = reply.send(result);
         }
@@ -189,6 +218,7 @@ impl std::error::Error for HandoverError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::CancelKey;
 
     #[tokio::test]
     async fn only_a_daemon_that_says_that_it_leaves_is_relieved() {
@@ -199,5 +229,37 @@ mod tests {
             let relieved = Incumbent { stream, pid: None, listeners: Vec::new() }.relieve().await;
             assert_eq!(relieved.is_ok(), leaves, "{answer}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_its_time_holds_up_no_other() {
+        let (stream, other) = StdStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let relieved = Relieved { stream: BufReader::new(UnixStream::from_std(stream).unwrap()), pid: None };
+        let (ask, calls) = mpsc::channel(4);
+        let passing = tokio::spawn(relieved.pass_on(calls));
+        let outcomes = [7, 8].map(|pid| {
+            let (reply, outcome) = oneshot::channel();
+            let request = CancelRequest { pid, key: CancelKey::new(&[1, 2, 3, 4]).unwrap() };
+            ask.try_send(PassedCancel { request, names: None, reply }).unwrap();
+            outcome
+        });
+        other.set_nonblocking(true).unwrap();
+        let mut other = BufReader::new(UnixStream::from_std(other).unwrap());
+        let mut ids = Vec::new();
+        for pid in [7, 8] {
+            let mut said = Vec::new();
+            other.read_until(b'\n', &mut said).await.unwrap();
+            let CancelLine { id, pid: asked, .. } = serde_json::from_slice(&said).unwrap();
+            assert_eq!(asked, pid);
+            ids.push(id);
+        }
+        for (id, result) in ids.into_iter().rev().zip(["forwarded", "unknown_key"]) {
+            other.write_all(&line(&CancelAnswer { id, result: result.to_owned() })).await.unwrap();
+        }
+        let [first, second] = outcomes;
+        assert_eq!((first.await, second.await), (Ok(CancelResult::UnknownKey), Ok(CancelResult::Forwarded)));
+        drop(other);
+        assert!(passing.await.unwrap().is_ok(), "its end ends it");
     }
 }

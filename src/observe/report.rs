@@ -165,9 +165,9 @@ pub enum CancelResult {
     Denied,
     /// It is not a CancelRequest of any protocol version.
     Malformed,
-    /// The session exists, and its backend could not be reached.
+    /// The session exists, and its backend could not be reached; or the predecessor that may have it did not answer in time.
     BackendUnreachable,
-    /// Another one for the same session is still on its way.
+    /// Another one for the same session is still on its way, or as many of the same address to the predecessor as may be.
     RateLimited,
 }
 

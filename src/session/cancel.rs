@@ -45,7 +45,10 @@ impl<S: Transport> PendingCancel<S> {
         let target = door.house.sessions.find(&request);
         let result = match judge(identity, target.as_deref(), arrival.terms.allows_cancel_without_certificate()) {
             Ok(session) => forward(session, &request).await,
-            Err(CancelResult::UnknownKey) => door.house.predecessor.cancel(&request, identity).await,
+            Err(CancelResult::UnknownKey) => {
+                let passed = door.house.predecessor.cancel(arrival.trail.client.ip(), &request, identity);
+                arrival.in_time(passed).await.unwrap_or(CancelResult::BackendUnreachable)
+            }
             Err(result) => result,
         };
         door.observers.emit(&Event::CancelHandled(&CancelReport {
