@@ -114,13 +114,14 @@ pub(super) async fn hand_over(stream: &mut UnixStream, to: Option<i32>, file: &S
         Err(message) => Err(message),
     };
     if let Err(message) = outcome {
-        let body = Body::Error(Fault { code: FaultCode::Draining, message });
-        let _ = stream.write_all(&line(&Reply { v: VERSION, body })).await;
-        return AdminResult::Failed;
+        return refuse(stream, FaultCode::Draining, message).await;
     }
-    let said = timeout(PATIENCE, read_line_alone(stream)).await.unwrap_or_default();
+    let Ok(said) = timeout(PATIENCE, read_line_alone(stream)).await else {
+        let message = format!("found no word within {} s that the successor serves", PATIENCE.as_secs());
+        return refuse(stream, FaultCode::TooLong, message).await;
+    };
     if !serde_json::from_slice(&said).is_ok_and(|Serving { serving }| serving) {
-        return AdminResult::Failed;
+        return refuse(stream, FaultCode::Malformed, "expected {\"serving\":true}".to_owned()).await;
     }
     view.leave.ask(Leaving::HandedOver { to });
     // The successor takes it when it hears the answer.
@@ -128,6 +129,13 @@ pub(super) async fn hand_over(stream: &mut UnixStream, to: Option<i32>, file: &S
     // One that has died meanwhile is for its supervisor to start again.
     let _ = stream.write_all(&line(&Left { leaving: true })).await;
     AdminResult::Done
+}
+
+/// Goes on as if nobody had asked, and says so: a successor that hears nothing takes this process for dead.
+async fn refuse(stream: &mut UnixStream, code: FaultCode, message: String) -> AdminResult {
+    let body = Body::Error(Fault { code, message });
+    let _ = stream.write_all(&line(&Reply { v: VERSION, body })).await;
+    AdminResult::Failed
 }
 
 /// A line, and not one byte behind it: a cancel may follow at once, and is another's to read. What has no end within its length is no line.

@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A running daemon that has given its listeners, and serves until it is told that somebody else does.
 #[derive(Debug)]
 pub struct Incumbent {
+    path: PathBuf,
     stream: StdStream,
     pid: Option<i32>,
     listeners: Vec<TcpListener>,
@@ -76,21 +77,41 @@ impl Incumbent {
         Some(self.listeners.swap_remove(found))
     }
 
-    /// Tells it that this process can serve, and waits for its word that it leaves. Within a runtime.
+    /// Tells it that this process can serve, and waits for its word that it leaves. `None` if it has ended meanwhile: nobody else serves
+    /// then, and what it gave is here. Within a runtime.
     ///
     /// # Errors
     /// It has not said so: it may have given this process up, and go on serving.
-    pub async fn relieve(self) -> io::Result<Relieved> {
-        drop(self.listeners);
-        self.stream.set_nonblocking(true)?;
-        let mut stream = BufReader::new(UnixStream::from_std(self.stream)?);
-        stream.write_all(&line(&Serving { serving: true })).await?;
+    pub async fn relieve(self) -> io::Result<Option<Relieved>> {
+        let Self { path, stream, pid, listeners } = self;
+        drop(listeners);
+        stream.set_nonblocking(true)?;
+        let mut stream = BufReader::new(UnixStream::from_std(stream)?);
+        // Who does not take it is found out by what is read.
+        let _ = stream.write_all(&line(&Serving { serving: true })).await;
         let mut said = Vec::new();
-        timeout(PATIENCE, (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut said)).await??;
-        match serde_json::from_slice(&said) {
-            Ok(Left { leaving: true }) => Ok(Relieved { stream, pid: self.pid }),
-            Ok(Left { leaving: false }) | Err(_) => Err(ErrorKind::UnexpectedEof.into()),
+        let read = timeout(PATIENCE, (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut said)).await?;
+        if read.is_err() || said.is_empty() {
+            return if is_deserted(&path) { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
         }
+        match serde_json::from_slice(&said) {
+            Ok(Left { leaving: true }) => Ok(Some(Relieved { stream, pid })),
+            Ok(Left { leaving: false }) | Err(_) => Err(refusal(&said)),
+        }
+    }
+}
+
+/// Whether nobody answers at an admin socket.
+fn is_deserted(path: &Path) -> bool {
+    StdStream::connect(path).is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
+}
+
+/// What it says instead.
+fn refusal(said: &[u8]) -> io::Error {
+    match serde_json::from_slice(said) {
+        Ok(Reply { body: Body::Error(fault), .. }) => io::Error::other(fault.to_string()),
+        Ok(_) => ErrorKind::InvalidData.into(),
+        Err(error) => error.into(),
     }
 }
 
@@ -177,7 +198,7 @@ fn ask(path: &Path, uid: u32) -> Result<Option<Incumbent>, Obstacle> {
     }
     let reply: Reply = serde_json::from_slice(&said).map_err(|error| Obstacle::Answer(error.to_string()))?;
     match reply.body {
-        Body::Handover(_) => Ok(Some(Incumbent { stream, pid: peer.pid, listeners: listening(descriptors)? })),
+        Body::Handover(_) => Ok(Some(Incumbent { path: path.to_owned(), stream, pid: peer.pid, listeners: listening(descriptors)? })),
         Body::Error(fault) => Err(Obstacle::Refused(fault)),
         Body::Status(_) | Body::Sessions(_) | Body::Killed(_) | Body::Reload(_) | Body::Drain(_) => {
             Err(Obstacle::Answer("it answers another question".to_owned()))
@@ -221,14 +242,23 @@ mod tests {
     use crate::wire::CancelKey;
 
     #[tokio::test]
-    async fn only_a_daemon_that_says_that_it_leaves_is_relieved() {
-        for (answer, leaves) in [("{\"leaving\":true}\n", true), ("{\"leaving\":false}\n", false), ("", false), ("leaving\n", false)] {
+    async fn only_a_daemon_that_says_that_it_leaves_or_has_ended_is_relieved() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let relieve = async |answer: &str| {
             let (stream, mut other) = StdStream::pair().unwrap();
             other.write_all(answer.as_bytes()).unwrap();
             other.shutdown(std::net::Shutdown::Write).unwrap();
-            let relieved = Incumbent { stream, pid: None, listeners: Vec::new() }.relieve().await;
-            assert_eq!(relieved.is_ok(), leaves, "{answer}");
+            Incumbent { path: path.clone(), stream, pid: Some(7), listeners: Vec::new() }.relieve().await
+        };
+        assert_eq!(relieve("{\"leaving\":true}\n").await.unwrap().unwrap().pid(), Some(7));
+        assert!(relieve("").await.unwrap().is_none(), "nobody answers at its socket");
+        let _alive = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        for answer in ["", "{\"leaving\":false}\n", "leaving\n"] {
+            assert!(relieve(answer).await.is_err(), "{answer}");
         }
+        let refused = relieve("{\"v\":1,\"error\":{\"code\":\"too_long\",\"message\":\"too late\"}}\n").await;
+        assert_eq!(refused.unwrap_err().to_string(), "too late");
     }
 
     #[tokio::test]

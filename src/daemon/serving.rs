@@ -75,14 +75,15 @@ pub(super) async fn serve(bound: Bound, mut loaded: Loaded, observers: &Observer
     let mut signals = Signals::install().map_err(DaemonError::Runtime)?;
     let Bound { clients, admin, incumbent, .. } = bound;
     let mut doors = Doors::new(clients, admin).map_err(DaemonError::Runtime)?;
+    let takes_over = incumbent.is_some();
     let relieved = match incumbent {
         // Before a connection is taken: two daemons must not serve side by side.
-        Some(incumbent) => Some(incumbent.relieve().await.map_err(DaemonError::Takeover)?),
+        Some(incumbent) => incumbent.relieve().await.map_err(DaemonError::Takeover)?,
         None => None,
     };
     match doors.admin.publish() {
         // Nobody else serves any more: clients come first.
-        Err(error) if relieved.is_some() => loaded.notices.push(error.to_string()),
+        Err(error) if takes_over => loaded.notices.push(error.to_string()),
         published => published.map_err(DaemonError::Admin)?,
     }
     let mut serving = Serving::begin(doors, relieved, loaded, observers.clone()).map_err(DaemonError::Runtime)?;

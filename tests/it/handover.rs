@@ -151,6 +151,28 @@ fn a_successor_that_fails_at_its_last_step_leaves_operators_the_predecessor() {
 }
 
 #[test]
+fn a_predecessor_that_is_killed_before_the_successor_serves_leaves_nobody_outside() {
+    let mut house = House::new();
+    // Between what the configuration asks for and the runtime there is time enough to kill somebody.
+    let mut successor = Command::new("timeout")
+        .args(["--signal=INT", "60", "strace", "-f", "-o", "/dev/null", "-e", "trace=epoll_create1"])
+        .args(["-e", "inject=epoll_create1:delay_enter=3s", postern_path(), "serve", "--handover", "-c", &house.path()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let sockets = || fs::read_dir(house.config.dir()).unwrap().flatten().filter(|entry| entry.file_type().unwrap().is_socket()).count();
+    wait_until("the successor has its own socket beside the predecessor's", || sockets() == 2);
+    house.world.postern_mut().end("KILL");
+    let address = house.config.address();
+    wait_until("the successor serves", || Wire::log_in(address, &house.world.alice, "alice").is_ok());
+    let served_by = u32::try_from(house.asked()).unwrap();
+    signal("INT", served_by);
+    assert!(successor.wait().unwrap().success());
+}
+
+#[test]
 fn one_successor_at_a_time_is_given_the_listeners() {
     let house = House::new();
     let mut first = UnixStream::connect(house.config.dir().join("admin.sock")).unwrap();
