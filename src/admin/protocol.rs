@@ -150,6 +150,8 @@ pub enum FaultCode {
     TooLong,
     /// The daemon was told to stop.
     Draining,
+    /// As many as may wait do so already.
+    Busy,
 }
 
 /// A request as it stands on the line.

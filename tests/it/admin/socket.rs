@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -140,6 +141,35 @@ fn the_socket_refuses_what_is_no_request() {
     slow.read_to_string(&mut reply).unwrap();
     assert!((Duration::from_millis(4900)..Duration::from_secs(7)).contains(&began.elapsed()), "{:?}", began.elapsed());
     assert!(reply.contains("too_long"), "{reply}");
+}
+
+#[test]
+fn those_who_wait_for_the_end_keep_nobody_from_asking_and_are_not_without_number() {
+    let mut office = Office::new();
+    let mut open = office.world.log_in();
+    open.rows("begin");
+    let wait = || {
+        let mut stream = UnixStream::connect(office.socket()).unwrap();
+        stream.write_all(b"{\"v\":1,\"verb\":\"drain\",\"wait\":true}\n").unwrap();
+        let mut reply = [0; 256];
+        let length = stream.read(&mut reply).unwrap();
+        (String::from_utf8_lossy(&reply[..length]).into_owned(), stream)
+    };
+    let mut waiting: Vec<_> = (0..16).map(|_| wait()).collect();
+    assert!(waiting.iter().all(|(reply, _)| reply.contains("\"drain\"")), "{waiting:?}");
+    let (reply, _) = wait();
+    assert!(reply.contains("\"busy\"") && reply.contains("16 processes"), "{reply}");
+    assert!(office.ask("{\"v\":1,\"verb\":\"status\"}\n")["status"].is_object());
+
+    waiting.truncate(2);
+    wait_until("there is room again", || wait().0.contains("\"drain\""));
+    waiting[1].1.shutdown(Shutdown::Write).unwrap();
+    open.query("commit");
+    open.until_ready().unwrap();
+    assert!(office.world.postern_mut().ended().success());
+    for (_, stream) in &mut waiting {
+        assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "they are told by its end");
+    }
 }
 
 #[test]
