@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::harden::HardenError;
 use crate::snapshot::{Attempt, Look, Ready};
 
 /// Reads the configuration and its files; gives what they were like as well.
@@ -11,4 +12,9 @@ use crate::snapshot::{Attempt, Look, Ready};
 pub(super) fn load(path: &Path) -> Result<(Look, Ready), String> {
     let Attempt { look, outcome } = Attempt::new(path, &Look::default(), None);
     outcome.map(|ready| (look, ready)).map_err(|unusable| unusable.faults.to_string())
+}
+
+/// What the sandbox cannot be with this configuration, a line a fault.
+pub(super) fn faults_of(config: &Path, error: &HardenError) -> String {
+    error.to_string().lines().map(|line| format!("{}: {line}", config.display())).collect::<Vec<_>>().join("\n")
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::load::load;
+use super::load::{faults_of, load};
 use super::{ConfigFile, Exit};
 use crate::admin::Incumbent;
 use crate::config::{self, BootSettings, live_resources};
 use crate::daemon::{Bound, Daemon, DaemonError};
-use crate::harden::{Resources, confine};
+use crate::harden::{HardenError, Resources, confine};
 use crate::os;
 
 /// What to serve, and in whose place.
@@ -29,6 +29,16 @@ enum Stop {
     Faults(String),
     /// What went wrong.
     Failed(DaemonError),
+}
+
+impl Stop {
+    /// Folders are the configuration's choice; what else is missing is this machine's.
+    fn not_hardened(config: &Path, error: HardenError) -> Self {
+        match error {
+            HardenError::Gaps(_) => Self::Faults(faults_of(config, &error)),
+            HardenError::User(..) | HardenError::Missing(_) => Self::Failed(DaemonError::Harden(error)),
+        }
+    }
 }
 
 pub(super) fn run(arguments: Arguments) -> Exit {
@@ -50,12 +60,14 @@ pub(super) fn run(arguments: Arguments) -> Exit {
 fn serve(path: &Path, handover: bool) -> Result<(), Stop> {
     let config::Loaded { settings, files, .. } = config::load(path).map_err(|faults| Stop::Faults(faults.to_string()))?;
     let boot = settings.boot;
-    let incumbent = if handover { incumbent(path, &boot)? } else { None };
-    let bound = Bound::new(&boot, incumbent).map_err(Stop::Failed)?;
     let manager = env::var_os("NOTIFY_SOCKET").is_some_and(|socket| socket.as_encoded_bytes().starts_with(b"@"));
     let live = live_resources(path, &files, &settings.live.backend.target);
     let resources = Resources { abstract_sockets: manager, ..boot.and_resources(live) };
-    let confined = confine(&boot.harden, &resources).map_err(|error| Stop::Failed(DaemonError::Harden(error)))?;
+    // Before anything is bound, or asked of a daemon that runs.
+    boot.harden.gaps(&resources).map_err(|error| Stop::not_hardened(path, error))?;
+    let incumbent = if handover { incumbent(path, &boot)? } else { None };
+    let bound = Bound::new(&boot, incumbent).map_err(Stop::Failed)?;
+    let confined = confine(&boot.harden, &resources).map_err(|error| Stop::not_hardened(path, error))?;
     let (look, ready) = load(path).map_err(Stop::Faults)?;
     if ready.boot != boot {
         return Err(Stop::Faults(format!("{}: it was changed while it was read; start again", path.display())));

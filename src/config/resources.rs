@@ -22,11 +22,11 @@ pub fn live_resources(config: &Path, files: &[NamedFile], backend: &BackendTarge
 impl BootSettings {
     /// The same, and what only a start makes the daemon use.
     pub fn and_resources(&self, live: Resources) -> Resources {
-        let mut written = Vec::new();
-        if let AuditDestination::File(path) = &self.observe.audit.destination {
-            written.push(Named::new("audit.file", path.clone()));
-        }
-        written.extend(self.admin.socket.iter().map(|path| Named::new("admin.socket", path.clone())));
-        Resources { written, ..live }
+        let appended = match &self.observe.audit.destination {
+            AuditDestination::File(path) => vec![Named::new("audit.file", path.clone())],
+            AuditDestination::Stdout | AuditDestination::Off => Vec::new(),
+        };
+        let sockets = self.admin.socket.iter().map(|path| Named::new("admin.socket", path.clone())).collect();
+        Resources { appended, sockets, ..live }
     }
 }

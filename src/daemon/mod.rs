@@ -129,7 +129,7 @@ impl Daemon {
         let settings = &ready.boot;
         let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
         let admin = bound.admin.with_socket(&settings.admin, bound.incumbent.is_some()).map_err(DaemonError::Admin)?;
-        let notices = iter::once(descriptor_notice()).chain(root_notice()).collect();
+        let notices = iter::once(descriptor_notice()).chain(root_notice()).chain(confined.gaps().iter().map(ToString::to_string)).collect();
         let report = confined.seal().map_err(DaemonError::Harden)?;
         let loaded = Loaded { config: config.to_owned(), look, ready, notices, report };
         Ok(Self { bound: Bound { admin, ..bound }, observers, loaded })

@@ -19,7 +19,8 @@ use crate::os;
 #[derive(Clone, Debug)]
 pub(super) struct Fence {
     read: BTreeSet<PathBuf>,
-    written: BTreeSet<PathBuf>,
+    appended: BTreeSet<PathBuf>,
+    sockets: BTreeSet<PathBuf>,
     connected: BTreeSet<u16>,
     abstract_sockets: bool,
     /// What the kernel enforces, or why nothing.
@@ -29,8 +30,14 @@ pub(super) struct Fence {
 impl Fence {
     /// Where nothing was asked for.
     pub(super) fn none() -> Self {
-        let enforced = Err("harden: none".to_owned());
-        Self { read: BTreeSet::new(), written: BTreeSet::new(), connected: BTreeSet::new(), abstract_sockets: false, enforced }
+        Self {
+            read: BTreeSet::new(),
+            appended: BTreeSet::new(),
+            sockets: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            abstract_sockets: false,
+            enforced: Err("harden: none".to_owned()),
+        }
     }
 
     /// Fences the process in: from now on it reaches `resources`, what the system always gives, and nothing else.
@@ -38,7 +45,8 @@ impl Fence {
         let all = |files: &[Named<PathBuf>]| files.iter().flat_map(|named| folders(&named.value)).collect::<BTreeSet<_>>();
         let mut fence = Self {
             read: all(&resources.read),
-            written: all(&resources.written),
+            appended: all(&resources.appended),
+            sockets: all(&resources.sockets),
             connected: resources.connected.iter().map(|named| named.value).collect(),
             abstract_sockets: resources.abstract_sockets,
             enforced: Ok(ABI::Unsupported),
@@ -80,8 +88,9 @@ impl Fence {
                 .map(|named| outside(&named, named.value.display().to_string()))
                 .collect::<Vec<_>>()
         };
-        let mut found = beyond(&resources.read, &[&self.read, &self.written]);
-        found.extend(beyond(&resources.written, &[&self.written]));
+        let mut found = beyond(&resources.read, &[&self.read, &self.appended]);
+        found.extend(beyond(&resources.appended, &[&self.appended]));
+        found.extend(beyond(&resources.sockets, &[&self.sockets]));
         if abi >= ABI::V4 {
             let ports = resources.connected.iter().filter(|named| !self.connected.contains(&named.value));
             found.extend(ports.map(|named| outside(named, format!("port {}", named.value))));
@@ -104,8 +113,13 @@ impl Fence {
         for folder in &self.read {
             rules = allow(rules, folder, READ | AccessFs::ReadDir)?;
         }
-        for folder in &self.written {
-            rules = allow(rules, folder, READ | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::MakeSock | AccessFs::RemoveFile)?;
+        // Nothing is removed or renamed there: what is on the trail stays, under its name.
+        for folder in &self.appended {
+            rules = allow(rules, folder, READ | AccessFs::WriteFile | AccessFs::MakeReg)?;
+        }
+        // What a rename within the folder takes as well, over another name included (Landlock asks for both at once).
+        for folder in &self.sockets {
+            rules = allow(rules, folder, AccessFs::MakeSock | AccessFs::RemoveFile)?;
         }
         for port in &self.connected {
             rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
@@ -120,7 +134,7 @@ fn allow(rules: RulesetCreated, path: &Path, mut access: BitFlags<AccessFs>) -> 
     if !path.is_dir() {
         access &= AccessFs::from_file(ABI::V6);
     }
-    rules.add_rule(PathBeneath::new(file, access))
+    if access.is_empty() { Ok(rules) } else { rules.add_rule(PathBeneath::new(file, access)) }
 }
 
 fn outside<T>(named: &Named<T>, what: String) -> Outside {

@@ -6,6 +6,7 @@
 //! will read them; [`Confined::seal`] takes the system calls of that time away; then threads are started. What this kernel cannot enforce
 //! is reported as not in force, and is no reason to go on where `harden` says `required`.
 
+mod gaps;
 mod landlock;
 mod links;
 mod process;
@@ -23,6 +24,7 @@ pub use resources::{Named, Resources};
 
 use landlock::Fence;
 
+use crate::notice::Notice;
 use crate::os::Account;
 
 /// How much of it there must be: `harden` of the configuration.
@@ -73,6 +75,7 @@ pub enum Measure {
 pub struct Confined {
     mode: Mode,
     outcomes: Vec<Outcome>,
+    gaps: Vec<Notice>,
     fence: Fence,
 }
 
@@ -102,6 +105,8 @@ pub enum HardenError {
     User(Account, io::Error),
     /// What is required cannot be had.
     Missing(Vec<Outcome>),
+    /// What is required cannot be had with the folders that are configured.
+    Gaps(Vec<Notice>),
 }
 
 /// A file or port that the fence does not let the process reach.
@@ -130,6 +135,17 @@ impl Measure {
     }
 }
 
+impl HardenSettings {
+    /// What the fence around `resources` will leave open because of the folders that they lie in.
+    ///
+    /// # Errors
+    /// There are such gaps, and all is required.
+    pub fn gaps(&self, resources: &Resources) -> Result<Vec<Notice>, HardenError> {
+        let gaps = if self.mode == Mode::None { Vec::new() } else { gaps::gaps(resources) };
+        if self.mode == Mode::Required && !gaps.is_empty() { Err(HardenError::Gaps(gaps)) } else { Ok(gaps) }
+    }
+}
+
 impl Mode {
     /// Its name in the configuration.
     pub const fn label(self) -> &'static str {
@@ -148,6 +164,7 @@ impl Mode {
 /// It could not become the user; or it cannot give up what is required.
 pub fn confine(settings: &HardenSettings, resources: &Resources) -> Result<Confined, HardenError> {
     let HardenSettings { mode, user } = settings;
+    let gaps = settings.gaps(resources)?;
     let mut outcomes = Vec::new();
     let mut note = |measure, outcome: Result<(), String>| outcomes.push(Outcome { measure, missing: outcome.err() });
     if *mode != Mode::None {
@@ -158,7 +175,7 @@ pub fn confine(settings: &HardenSettings, resources: &Resources) -> Result<Confi
         note(Measure::User, process::become_user(user).map_err(|error| HardenError::User(user.clone(), error))?);
     }
     if *mode == Mode::None {
-        return Ok(Confined { mode: *mode, outcomes, fence: Fence::none() });
+        return Ok(Confined { mode: *mode, outcomes, gaps, fence: Fence::none() });
     }
     note(Measure::Capabilities, process::drop_capabilities());
     note(Measure::NoNewPrivileges, process::forbid_new_privileges());
@@ -168,10 +185,15 @@ pub fn confine(settings: &HardenSettings, resources: &Resources) -> Result<Confi
     for (measure, outcome) in fence.outcomes() {
         note(measure, outcome);
     }
-    Confined { mode: *mode, outcomes, fence }.checked()
+    Confined { mode: *mode, outcomes, gaps, fence }.checked()
 }
 
 impl Confined {
+    /// What the fence leaves open because of the folders that are configured.
+    pub fn gaps(&self) -> &[Notice] {
+        &self.gaps
+    }
+
     /// Gives up the system calls that only a start needs.
     ///
     /// # Errors
@@ -180,7 +202,7 @@ impl Confined {
         if self.mode != Mode::None {
             self.outcomes.push(Outcome { measure: Measure::SystemCalls, missing: seccomp::install().err() });
         }
-        let Self { mode, outcomes, fence } = self.checked()?;
+        let Self { mode, outcomes, fence, .. } = self.checked()?;
         Ok(Report { mode, outcomes, fence })
     }
 
@@ -209,6 +231,10 @@ impl fmt::Display for HardenError {
                     f,
                     "user: the process cannot become {user}: {error}; it needs CAP_SETUID and CAP_SETGID for that, or start it as this user"
                 )
+            }
+            Self::Gaps(gaps) => {
+                let shown: Vec<_> = gaps.iter().map(|gap| format!("{gap}, or write harden: best_effort")).collect();
+                f.write_str(&shown.join("\n"))
             }
             Self::Missing(missing) => {
                 write!(f, "harden: required, but not all of it can be had here:")?;

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 pub struct Resources {
     /// Files that are read, at the start and by every reload; of a directory, all in it.
     pub read: Vec<Named<PathBuf>>,
-    /// Files that are appended to and made anew when they are rotated away, and sockets whose names are removed at the end.
-    pub written: Vec<Named<PathBuf>>,
+    /// Files that are appended to, and made anew when they are rotated away.
+    pub appended: Vec<Named<PathBuf>>,
+    /// Sockets that are made, renamed and removed.
+    pub sockets: Vec<Named<PathBuf>>,
     /// Ports on loopback that are connected to.
     pub connected: Vec<Named<u16>>,
     /// Whether an abstract Unix socket is connected to: the service manager's, where NOTIFY_SOCKET begins with `@` (sd_notify(3)).

@@ -24,7 +24,7 @@ use super::*;
 /// Names the folder of the look, in the process that takes it.
 const INSIDE: &str = "POSTERN_TEST_INSIDE";
 
-/// A folder with `read/`, `written/` and `other/`; a port that may be connected to, and one that may not.
+/// A folder with `read/`, `written/`, `sockets/` and `other/`; a port that may be connected to, and one that may not.
 struct Place {
     folder: PathBuf,
     inside: TcpListener,
@@ -34,7 +34,7 @@ struct Place {
 
 impl Place {
     fn new(folder: &Path) -> Self {
-        for name in ["read", "written", "other"] {
+        for name in ["read", "written", "sockets", "other"] {
             fs::create_dir(folder.join(name)).unwrap();
             fs::write(folder.join(name).join("file"), name).unwrap();
         }
@@ -86,7 +86,8 @@ fn ports() -> [u16; 2] {
 fn resources(folder: &Path) -> Resources {
     Resources {
         read: vec![Named::new("tls.ssl_key_file", folder.join("read/file"))],
-        written: vec![Named::new("audit.file", folder.join("written/file"))],
+        appended: vec![Named::new("audit.file", folder.join("written/file"))],
+        sockets: vec![Named::new("admin.socket", folder.join("sockets/admin.sock"))],
         connected: vec![Named::new("backend.port", ports()[0])],
         abstract_sockets: false,
     }
@@ -100,7 +101,11 @@ fn fenced(folder: &Path) -> Report {
 
 /// Whether a measure is in force. A kernel that cannot enforce it proves nothing about it, and says so.
 fn holds(report: &Report, measure: Measure) -> bool {
-    let outcome = report.outcomes.iter().find(|outcome| outcome.measure == measure).unwrap();
+    is_in_force(&report.outcomes, measure)
+}
+
+fn is_in_force(outcomes: &[Outcome], measure: Measure) -> bool {
+    let outcome = outcomes.iter().find(|outcome| outcome.measure == measure).unwrap();
     outcome.missing.iter().for_each(|why| eprintln!("not in force here, {}: {why}", measure.label()));
     outcome.missing.is_none()
 }
@@ -140,6 +145,38 @@ fn what_is_read_can_be_rotated_and_what_is_written_made_anew() {
     append("file.after-logrotate").unwrap().write_all(b"first").unwrap();
     assert_eq!(fs::read_to_string(folder.join("written/file")).unwrap(), "written more");
     assert!(denied(fs::File::create(folder.join("written/file"))), "what was written is never cut short");
+}
+
+#[test]
+fn the_trail_is_neither_removed_nor_renamed_nor_replaced() {
+    let Some(folder) = inside("the_trail_is_neither_removed_nor_renamed_nor_replaced") else { return };
+    let confined = confine(&HardenSettings { mode: Mode::BestEffort, user: None }, &resources(&folder)).unwrap();
+    if !is_in_force(&confined.outcomes, Measure::Files) {
+        return;
+    }
+    // The fence alone, before system calls are taken away: what a renaming call would be let to do.
+    let trail = folder.join("written/file");
+    let refused = |outcome: io::Result<()>| {
+        outcome.is_err_and(|error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::CrossesDevices))
+    };
+    assert!(refused(fs::remove_file(&trail)));
+    assert!(refused(fs::rename(&trail, folder.join("written/away"))));
+    assert!(refused(fs::rename(&trail, folder.join("sockets/away"))));
+    assert!(refused(fs::rename(folder.join("sockets/file"), &trail)));
+    assert!(denied(UnixListener::bind(folder.join("written/sock"))));
+    assert!(denied(fs::write(folder.join("sockets/new"), "")), "no file is made where sockets are");
+    drop(OpenOptions::new().append(true).create(true).open(folder.join("written/next")).unwrap());
+}
+
+#[test]
+fn a_socket_takes_its_name_from_another_and_leaves_with_it() {
+    let Some(folder) = inside("a_socket_takes_its_name_from_another_and_leaves_with_it") else { return };
+    drop(confine(&HardenSettings { mode: Mode::BestEffort, user: None }, &resources(&folder)).unwrap());
+    let [beside, name] = ["admin.sock.7", "admin.sock"].map(|name| folder.join("sockets").join(name));
+    let _predecessor = UnixListener::bind(&name).unwrap();
+    let _successor = UnixListener::bind(&beside).unwrap();
+    fs::rename(&beside, &name).unwrap();
+    fs::remove_file(&name).unwrap();
 }
 
 #[test]
@@ -235,7 +272,7 @@ fn what_a_reload_names_beyond_the_fence_is_told_by_its_key() {
     let mut later = now.clone();
     later.read.push(Named::new("tls.ssl_crl_file", folder.join("read/new.crl")));
     later.read.push(Named::new("backend.passfile", folder.join("other/pgpass")));
-    later.written.push(Named::new("admin.socket", folder.join("read/admin.sock")));
+    later.sockets.push(Named::new("admin.socket", folder.join("written/admin.sock")));
     later.connected = vec![Named::new("backend.port", ports()[1])];
     let settings: Vec<_> = report.outside(&later).into_iter().map(|outside| outside.setting).collect();
     let mut expected = Vec::new();
@@ -254,7 +291,7 @@ fn what_is_required_and_missing_is_named_with_what_to_do() {
         Outcome { measure: Measure::Capabilities, missing: None },
         Outcome { measure: Measure::Files, missing: Some("this kernel has no Landlock".to_owned()) },
     ];
-    let confined = |mode| Confined { mode, outcomes: outcomes.clone(), fence: Fence::none() };
+    let confined = |mode| Confined { mode, outcomes: outcomes.clone(), gaps: Vec::new(), fence: Fence::none() };
     assert!(confined(Mode::BestEffort).checked().is_ok());
     let error = confined(Mode::Required).checked().unwrap_err().to_string();
     assert!(error.starts_with("harden: required, but not all of it can be had here: files: this kernel has no Landlock; "), "{error}");

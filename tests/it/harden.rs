@@ -49,9 +49,9 @@ fn world_of_nobody() -> (World, Config) {
     let mut kept = None;
     let world = World::configured(|config| {
         let folder = config.dir().to_owned();
-        fs::create_dir(folder.join("log")).unwrap();
+        ["log", "run"].map(|name| fs::create_dir(folder.join(name)).unwrap());
         succeeded(Command::new("chown").args(["-R", NOBODY]).arg(&folder).output().unwrap());
-        let config = config.audit_file(&folder.join("log/audit.jsonl")).with("admin: { socket: log/admin.sock }\nuser: nobody");
+        let config = config.audit_file(&folder.join("log/audit.jsonl")).with("admin: { socket: run/admin.sock }\nuser: nobody");
         kept.insert(config).clone()
     });
     (world, kept.unwrap())
@@ -158,6 +158,27 @@ fn a_reload_that_names_a_folder_out_of_reach_needs_a_restart_and_changes_nothing
 }
 
 #[test]
+fn a_socket_beside_the_trail_is_told_and_is_a_fault_where_all_is_required() {
+    let mut kept = None;
+    let world = World::configured(|config| {
+        let audit = config.dir().join("audit.jsonl");
+        kept.insert(config.audit_file(&audit).with("admin: { socket: admin.sock }")).clone()
+    });
+    let config = kept.unwrap();
+    let path = config.dir().join("postern.yaml");
+    let told = format!("admin.socket: found in {}, and audit.file there or below; ", config.dir().canonicalize().unwrap().display());
+    assert!(world.postern().log().contains(&told), "{}", world.postern().log());
+    assert!(succeeded(postern(&["check", "-c", path.to_str().unwrap()])).contains(&format!("notice: {told}")));
+    fs::write(&path, fs::read_to_string(&path).unwrap() + "\nharden: required\n").unwrap();
+    for command in ["check", "serve"] {
+        let refused = postern(&[command, "-c", path.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&[refused.stdout, refused.stderr].concat()).into_owned();
+        assert_eq!(refused.status.code(), Some(78), "{command}: {said}");
+        assert!(said.contains(&format!("{}: {told}", path.display())), "{command}: {said}");
+    }
+}
+
+#[test]
 fn as_another_user_everything_still_works() {
     if !is_root("as_another_user_everything_still_works") {
         return;
@@ -199,9 +220,9 @@ fn a_daemon_of_another_user_that_was_killed_is_started_again() {
     }
     let (mut world, config) = world_of_nobody();
     world.postern_mut().end("KILL");
-    assert!(config.dir().join("log/admin.sock").exists(), "nobody took it away");
+    assert!(config.dir().join("run/admin.sock").exists(), "nobody took it away");
     let _successor = Daemon::start(&config);
-    let socket = config.dir().join("log/admin.sock");
+    let socket = config.dir().join("run/admin.sock");
     assert_eq!(fs::symlink_metadata(&socket).unwrap().uid(), 65534);
     succeeded(postern(&["status", "-c", config.dir().join("postern.yaml").to_str().unwrap()]));
 }
