@@ -65,13 +65,15 @@ fn narrow() -> Vec<(c_long, Vec<Where>)> {
     let without = |argument, bits: c_int| vec![Where(argument, word(bits), 0)];
     let with = |argument, value: c_int| vec![Where(argument, u64::from(u32::MAX), word(value))];
     let all = |parts: &[Vec<Where>]| parts.concat();
+    // Bits of an argument that must be these, others among them not set.
+    let exactly = |argument, among: c_int, bits: c_int| vec![Where(argument, word(among), word(bits))];
     // TCP by either of its numbers, and no MPTCP, which Landlock's ports do not see.
     let stream =
         |domain: c_int, protocol: c_int| all(&[with(0, domain), vec![Where(1, SOCKET_TYPE, word(libc::SOCK_STREAM))], with(2, protocol)]);
     let tcp_option = |name: c_int| (libc::SYS_setsockopt, all(&[with(1, libc::IPPROTO_TCP), with(2, name)]));
     vec![
-        // No memory that code could be written to, and none that becomes code.
-        (libc::SYS_mmap, without(2, libc::PROT_EXEC)),
+        // No memory that code could be written to, none that becomes code, and none that is written back to a file.
+        (libc::SYS_mmap, all(&[without(2, libc::PROT_EXEC), exactly(3, libc::MAP_TYPE, libc::MAP_PRIVATE)])),
         (libc::SYS_mprotect, without(2, libc::PROT_EXEC)),
         // Threads of this process; no other process, and no namespace.
         (libc::SYS_clone, vec![Where(0, word(THREAD | NAMESPACES), word(THREAD))]),
@@ -91,7 +93,7 @@ fn narrow() -> Vec<(c_long, Vec<Where>)> {
         // What makes a connection without connect(2), which Landlock would not see: TCP Fast Open, in each of its ways.
         (libc::SYS_sendto, without(3, libc::MSG_FASTOPEN)),
         (libc::SYS_sendmsg, without(2, libc::MSG_FASTOPEN)),
-        (libc::SYS_setsockopt, with(1, libc::SOL_SOCKET)),
+        (libc::SYS_setsockopt, all(&[with(1, libc::SOL_SOCKET), with(2, libc::SO_KEEPALIVE)])),
         tcp_option(libc::TCP_NODELAY),
         tcp_option(libc::TCP_KEEPIDLE),
         tcp_option(libc::TCP_KEEPINTVL),
@@ -106,12 +108,33 @@ fn narrow() -> Vec<(c_long, Vec<Where>)> {
         // Sockets that do not block; whether the log goes to a terminal.
         (libc::SYS_ioctl, vec![Where(1, u64::from(u32::MAX), FIONBIO)]),
         (libc::SYS_ioctl, vec![Where(1, u64::from(u32::MAX), TCGETS)]),
-        // Nothing that is there is ever cut short.
-        (libc::SYS_openat, without(2, libc::O_TRUNC)),
+        // What is there is read, or something is added to its end.
+        (libc::SYS_openat, exactly(2, OPENING, libc::O_RDONLY)),
+        (libc::SYS_openat, exactly(2, OPENING & !libc::O_CREAT, APPENDING)),
         #[cfg(target_arch = "x86_64")]
-        (libc::SYS_open, without(1, libc::O_TRUNC)),
+        (libc::SYS_open, exactly(1, OPENING, libc::O_RDONLY)),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, exactly(1, OPENING & !libc::O_CREAT, APPENDING)),
+        // Another number for what is open, and whether it outlives execve(2). Not F_SETFL, which would take O_APPEND away, nor F_SETOWN,
+        // F_SETSIG and the like, which have the kernel send signals.
+        (libc::SYS_fcntl, with(1, libc::F_DUPFD_CLOEXEC)),
+        (libc::SYS_fcntl, with(1, libc::F_GETFD)),
+        (libc::SYS_fcntl, with(1, libc::F_SETFD)),
+        (libc::SYS_fcntl, with(1, libc::F_GETFL)),
+        // Names of files and sockets, not of directories.
+        (libc::SYS_unlinkat, with(2, 0)),
+        (libc::SYS_renameat2, with(4, 0)),
+        // A netlink socket's address, which is shorter than any of the internet's.
+        (libc::SYS_bind, with(2, SOCKADDR_NL)),
     ]
 }
+
+/// The flags of open(2) that decide what becomes of the file; __O_TMPFILE is O_TMPFILE without O_DIRECTORY.
+const OPENING: c_int = libc::O_ACCMODE | libc::O_APPEND | libc::O_TRUNC | libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+const APPENDING: c_int = libc::O_WRONLY | libc::O_APPEND;
+
+/// sizeof(struct sockaddr_nl) (netlink(7)).
+const SOCKADDR_NL: c_int = 12;
 
 /// The bits of an argument that is an `int`.
 fn word(bits: c_int) -> u64 {
@@ -169,8 +192,6 @@ const GROUPS: &[(&str, &[c_long])] = &[
         &[
             libc::SYS_accept4,
             libc::SYS_connect,
-            // The address of a netlink socket; TCP has Landlock before it, and nothing here listens any more.
-            libc::SYS_bind,
             libc::SYS_getsockname,
             libc::SYS_getpeername,
             libc::SYS_getsockopt,
@@ -188,7 +209,6 @@ const GROUPS: &[(&str, &[c_long])] = &[
             libc::SYS_write,
             libc::SYS_writev,
             libc::SYS_lseek,
-            libc::SYS_fcntl,
             libc::SYS_dup,
             libc::SYS_close,
         ],
@@ -206,7 +226,9 @@ const GROUPS: &[(&str, &[c_long])] = &[
             libc::SYS_faccessat2,
         ],
     ),
-    ("the admin socket's name, taken from a predecessor and removed at the end", &[libc::SYS_renameat2, libc::SYS_unlinkat]),
+    // Which has no rename(2), so that C libraries go by this.
+    #[cfg(target_arch = "aarch64")]
+    ("the admin socket's name, taken from a predecessor", &[libc::SYS_renameat]),
     ("keys, salts and session names", &[libc::SYS_getrandom]),
     (
         "whom a file or a peer belongs to, and what this process uses",
@@ -230,3 +252,88 @@ const GROUPS: &[(&str, &[c_long])] = &[
         ],
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the list has a call with these arguments; what is not said of them is 0.
+    fn has(call: c_long, arguments: &[c_int]) -> bool {
+        let argument = |index: u8| arguments.get(usize::from(index)).map_or(0, |argument| word(*argument));
+        let agrees = |conditions: &[Where]| conditions.iter().all(|Where(index, mask, value)| argument(*index) & mask == *value);
+        GROUPS.iter().any(|(_, calls)| calls.contains(&call))
+            || narrow().iter().any(|(name, conditions)| *name == call && agrees(conditions))
+    }
+
+    #[test]
+    fn the_kernel_is_not_told_to_send_signals_and_what_is_appended_to_stays_so() {
+        // include/uapi/asm-generic/fcntl.h and include/uapi/linux/fcntl.h; F_SETOWN_EX and F_SETSIG are not among libc's.
+        const F_SETSIG: c_int = 10;
+        const F_SETOWN_EX: c_int = 15;
+        for command in
+            [libc::F_SETFL, libc::F_SETOWN, F_SETOWN_EX, F_SETSIG, libc::F_NOTIFY, libc::F_SETLEASE, libc::F_SETLK, libc::F_DUPFD]
+        {
+            assert!(!has(libc::SYS_fcntl, &[3, command]), "{command}");
+        }
+        for command in [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL] {
+            assert!(has(libc::SYS_fcntl, &[3, command]), "{command}");
+        }
+    }
+
+    #[test]
+    fn no_file_is_written_to_through_memory() {
+        let maps = |protection, flags| has(libc::SYS_mmap, &[0, 4096, protection, flags, 3]);
+        let (read, write) = (libc::PROT_READ, libc::PROT_READ | libc::PROT_WRITE);
+        assert!(maps(write, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE));
+        // mprotect(2) would make it writable later.
+        assert!(!maps(read, libc::MAP_SHARED) && !maps(write, libc::MAP_SHARED) && !maps(write, libc::MAP_SHARED_VALIDATE));
+        assert!(!maps(write | libc::PROT_EXEC, libc::MAP_PRIVATE));
+    }
+
+    #[test]
+    fn a_file_is_opened_to_be_read_or_appended_to_and_in_no_other_way() {
+        let opens = |flags| has(libc::SYS_openat, &[libc::AT_FDCWD, 0, flags | libc::O_CLOEXEC]);
+        assert!(opens(libc::O_RDONLY | libc::O_NONBLOCK) && opens(libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW));
+        assert!(opens(APPENDING) && opens(APPENDING | libc::O_CREAT));
+        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_RDWR | libc::O_APPEND, libc::O_ACCMODE, libc::O_CREAT, libc::O_TRUNC] {
+            assert!(!opens(flags), "{flags:o}");
+        }
+        assert!(!opens(APPENDING | libc::O_TRUNC) && !opens(libc::O_WRONLY | libc::O_TMPFILE));
+    }
+
+    #[test]
+    fn nothing_that_changes_files_otherwise_is_on_the_list() {
+        for call in [
+            libc::SYS_truncate,
+            libc::SYS_ftruncate,
+            libc::SYS_pwrite64,
+            libc::SYS_pwritev,
+            libc::SYS_pwritev2,
+            libc::SYS_fallocate,
+            libc::SYS_copy_file_range,
+            libc::SYS_sendfile,
+            libc::SYS_splice,
+            libc::SYS_linkat,
+            libc::SYS_symlinkat,
+            libc::SYS_fchmod,
+            libc::SYS_fchmodat,
+            libc::SYS_fchownat,
+            libc::SYS_utimensat,
+            libc::SYS_openat2,
+            libc::SYS_io_uring_setup,
+            libc::SYS_memfd_create,
+            libc::SYS_process_vm_writev,
+            libc::SYS_pidfd_getfd,
+            libc::SYS_pidfd_send_signal,
+            libc::SYS_listen,
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_userfaultfd,
+        ] {
+            assert!(!has(call, &[]), "{call}");
+        }
+        assert!(!has(libc::SYS_renameat2, &[libc::AT_FDCWD, 0, libc::AT_FDCWD, 0, libc::RENAME_EXCHANGE.cast_signed()]));
+        assert!(!has(libc::SYS_unlinkat, &[libc::AT_FDCWD, 0, libc::AT_REMOVEDIR]));
+        assert!(!has(libc::SYS_setsockopt, &[3, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER]));
+    }
+}

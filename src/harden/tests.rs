@@ -6,12 +6,14 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::ptrace;
 use nix::sys::resource::{Resource, setrlimit};
@@ -166,6 +168,27 @@ fn the_trail_is_neither_removed_nor_renamed_nor_replaced() {
     assert!(denied(UnixListener::bind(folder.join("written/sock"))));
     assert!(denied(fs::write(folder.join("sockets/new"), "")), "no file is made where sockets are");
     drop(OpenOptions::new().append(true).create(true).open(folder.join("written/next")).unwrap());
+}
+
+#[test]
+fn what_is_on_the_trail_is_not_written_over() {
+    let Some(folder) = inside("what_is_on_the_trail_is_not_written_over") else { return };
+    let trail = folder.join("written/file");
+    let mut open = OpenOptions::new().append(true).open(&trail).unwrap();
+    if !holds(&fenced(&folder), Measure::SystemCalls) {
+        return;
+    }
+    assert!(denied(OpenOptions::new().write(true).open(&trail)), "without O_APPEND");
+    assert!(denied(OpenOptions::new().read(true).write(true).open(&trail)));
+    assert!(denied(OpenOptions::new().read(true).append(true).open(&trail)), "nor to be mapped");
+    assert!(denied(OpenOptions::new().append(true).custom_flags(nix::libc::O_TRUNC).open(&trail)));
+    assert!(denied(OpenOptions::new().write(true).custom_flags(nix::libc::O_TMPFILE).open(folder.join("written"))));
+    assert!(forbidden(fcntl(&open, FcntlArg::F_SETFL(OFlag::empty()))), "O_APPEND is not taken away");
+    assert!(denied(open.set_len(0)));
+    assert!(denied(open.write_at(b"forged", 0)));
+    assert!(fcntl(&open, FcntlArg::F_GETFL).is_ok_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_APPEND)));
+    open.write_all(b" more").unwrap();
+    assert_eq!(fs::read_to_string(&trail).unwrap(), "written more");
 }
 
 #[test]
