@@ -1,7 +1,7 @@
 //! What the fence cannot keep apart, because of the folders that the configuration chose.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::links::folders;
 use super::{Named, Resources};
@@ -9,7 +9,32 @@ use crate::notice::Notice;
 
 /// What a fence around `resources` leaves open that folders of their own would close, and how.
 pub(super) fn gaps(resources: &Resources) -> Vec<Notice> {
-    removable_trail(resources).into_iter().collect()
+    wide_folders(resources).into_iter().chain(removable_trail(resources)).collect()
+}
+
+/// What is renewed can be anything in its folder tomorrow, so all in it is within reach; and some folders are everybody's.
+fn wide_folders(resources: &Resources) -> Vec<Notice> {
+    let mut wide = BTreeMap::<PathBuf, BTreeSet<&str>>::new();
+    for named in [&resources.read, &resources.appended, &resources.sockets].into_iter().flatten() {
+        for folder in folders_of(named).into_iter().filter(|folder| is_everybodys(folder)) {
+            wide.entry(folder).or_default().insert(&named.setting);
+        }
+    }
+    let told = |(folder, settings): (PathBuf, BTreeSet<&str>)| {
+        let found = format!(
+            "{}: found in {}, or by a link that leads there; expected a folder of its own, since all that lies there stays within reach of a \
+             daemon that was taken over",
+            keys(settings.into_iter()),
+            folder.display()
+        );
+        Notice::new(found, format!("move it to one, as {}", folder.join("postern").display()))
+    };
+    wide.into_iter().map(told).collect()
+}
+
+/// Whether a folder is one that the file system hierarchy has for many, or somebody's home.
+fn is_everybodys(folder: &Path) -> bool {
+    EVERYBODYS.iter().any(|everybodys| folder == Path::new(everybodys)) || folder.parent() == Some(Path::new("/home"))
 }
 
 /// Landlock gives rights to all beneath a folder. Where sockets are made and removed files can be, so a trail there can be taken away.
@@ -36,6 +61,56 @@ fn keys<'a>(settings: impl Iterator<Item = &'a str>) -> String {
     settings.collect::<Vec<_>>().join(", ")
 }
 
+/// The Filesystem Hierarchy Standard's, and where distributions keep the keys of all services. Names that are links to another of them, as
+/// /var/run and, on most, /bin, come as that one.
+const EVERYBODYS: &[&str] = &[
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/dev/shm",
+    "/etc",
+    "/etc/pki",
+    "/etc/pki/tls",
+    "/etc/pki/tls/private",
+    "/etc/ssl",
+    "/etc/ssl/private",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/run/lock",
+    "/run/user",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/local/bin",
+    "/usr/local/etc",
+    "/usr/local/lib",
+    "/usr/local/share",
+    "/usr/sbin",
+    "/usr/share",
+    "/var",
+    "/var/cache",
+    "/var/lib",
+    "/var/lock",
+    "/var/log",
+    "/var/opt",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
+];
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -44,6 +119,40 @@ mod tests {
 
     fn shown(resources: &Resources) -> Vec<String> {
         gaps(resources).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_folder_that_many_share_is_told_once_with_every_key_that_opens_it() {
+        let file = |setting: &str, path: &str| Named::new(setting, PathBuf::from(path));
+        let resources = Resources {
+            read: vec![file("tls.ssl_key_file", "/etc/no-such-postern.key"), file("tls.ssl_ca_file", "/etc/no-such-postern.crt")],
+            appended: vec![file("audit.file", "/var/log/no-such-postern.jsonl")],
+            sockets: vec![file("admin.socket", "/run/no-such-postern.sock")],
+            ..Resources::default()
+        };
+        let told = shown(&resources);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("tls.ssl_ca_file, tls.ssl_key_file: found in /etc, "), "{told:?}");
+        assert!(told[0].ends_with("; move it to one, as /etc/postern"), "{told:?}");
+        assert!(told[1].starts_with("admin.socket: found in /run, ") && told[2].starts_with("audit.file: found in /var/log, "), "{told:?}");
+    }
+
+    #[test]
+    fn folders_of_their_own_a_device_and_a_file_below_the_root_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = [dir.path().join("server.key"), "/dev/null".into(), "/no-such-postern.yaml".into()];
+        let resources = Resources { read: read.into_iter().map(|path| Named::new("-c", path)).collect(), ..Resources::default() };
+        assert_eq!(shown(&resources), [""; 0]);
+        assert!(is_everybodys(Path::new("/home/alice")) && !is_everybodys(Path::new("/home/alice/postern")));
+    }
+
+    #[test]
+    fn a_link_that_leads_into_a_shared_folder_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/no-such-postern.key", dir.path().join("server.key")).unwrap();
+        let read = vec![Named::new("tls.ssl_key_file", dir.path().join("server.key"))];
+        let told = shown(&Resources { read, ..Resources::default() });
+        assert!(told.len() == 1 && told[0].starts_with("tls.ssl_key_file: found in /etc, "), "{told:?}");
     }
 
     #[test]
