@@ -32,7 +32,7 @@ pub use listeners::Listeners;
 pub use lock::Lock;
 pub use nix::sys::signal::Signal;
 pub use nix::unistd::User;
-pub use process::{cpu_time, most_descriptors, open_descriptors, resident_bytes};
+pub use process::{cpu_time, most_descriptors, open_descriptors, resident_bytes, threads};
 
 /// The uid of a user's name, as the system's databases know it; `None` where they do not.
 ///

@@ -25,7 +25,7 @@ pub use resources::{Named, Resources};
 use landlock::Fence;
 
 use crate::notice::Notice;
-use crate::os::Account;
+use crate::os::{self, Account};
 
 /// How much of it there must be: `harden` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct HardenSettings {
 pub enum Measure {
     /// The user that the process was started as, where another is configured.
     User,
-    /// Every capability, the bounding set included (capabilities(7)).
+    /// Every capability; those of the bounding set as well, where the process may change it (capabilities(7)).
     Capabilities,
     /// To gain privileges by execve(2) (PR_SET_NO_NEW_PRIVS).
     NoNewPrivileges,
@@ -167,17 +167,15 @@ pub fn confine(settings: &HardenSettings, resources: &Resources) -> Result<Confi
     let gaps = settings.gaps(resources)?;
     let mut outcomes = Vec::new();
     let mut note = |measure, outcome: Result<(), String>| outcomes.push(Outcome { measure, missing: outcome.err() });
-    if *mode != Mode::None {
-        // Only who may change capabilities can empty the bounding set, and the next step takes that away.
-        process::empty_bounding_set();
-    }
+    // Only who may change capabilities can empty the bounding set, and the next step takes that away.
+    let bounding_set = if *mode == Mode::None { Ok(()) } else { process::empty_bounding_set() };
     if let Some(user) = user {
         note(Measure::User, process::become_user(user).map_err(|error| HardenError::User(user.clone(), error))?);
     }
     if *mode == Mode::None {
         return Ok(Confined { mode: *mode, outcomes, gaps, fence: Fence::none() });
     }
-    note(Measure::Capabilities, process::drop_capabilities());
+    note(Measure::Capabilities, bounding_set.and(process::drop_capabilities()));
     note(Measure::NoNewPrivileges, process::forbid_new_privileges());
     note(Measure::NotDumpable, process::forbid_dumps());
     note(Measure::NoCoreFile, process::forbid_core_files());
@@ -197,10 +195,16 @@ impl Confined {
     /// Gives up the system calls that only a start needs.
     ///
     /// # Errors
-    /// They are required to be given up, and cannot be.
-    pub fn seal(mut self) -> Result<Report, HardenError> {
+    /// They are required to be given up, and cannot be; or another thread exists that has given up nothing.
+    pub fn seal(self) -> Result<Report, HardenError> {
+        let threads = os::threads();
+        self.seal_among(threads)
+    }
+
+    fn seal_among(mut self, threads: io::Result<usize>) -> Result<Report, HardenError> {
         if self.mode != Mode::None {
-            self.outcomes.push(Outcome { measure: Measure::SystemCalls, missing: seccomp::install().err() });
+            let installed = seccomp::install();
+            self.outcomes.push(Outcome { measure: Measure::SystemCalls, missing: process::is_alone(threads).and(installed).err() });
         }
         let Self { mode, outcomes, fence, .. } = self.checked()?;
         Ok(Report { mode, outcomes, fence })

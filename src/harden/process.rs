@@ -7,23 +7,35 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::os::{self, Account};
 
-/// Becomes `user` for good, its groups included. Without the rights of root the process stays who it is, which is then said.
+/// Becomes `user` for good, its groups included, and looks whether it is nobody else besides. Without the rights of root the process stays
+/// who it is, which is then said.
 pub(super) fn become_user(user: &Account) -> io::Result<Result<(), String>> {
-    let us = os::effective_uid();
-    if us == user.uid {
-        return Ok(Ok(()));
-    }
-    if us != 0 {
-        return Ok(Err(format!("it was started as uid {us}, and only root can become {user}; start it as root, or as that user")));
+    let Some(foreign) = user.foreign()? else { return Ok(Ok(())) };
+    if os::effective_uid() != 0 {
+        return Ok(Err(format!("it was started as {foreign}, and only root can become {user}; start it as root, or as that user")));
     }
     user.assume()?;
-    Ok(Ok(()))
+    match user.foreign()? {
+        None => Ok(Ok(())),
+        Some(foreign) => Err(io::Error::other(format!("it stays {foreign}"))),
+    }
 }
 
-/// Takes every capability out of the bounding set, as far as the process may. Who may not has none to lose that execve(2) could give
-/// back once new privileges are forbidden.
-pub(super) fn empty_bounding_set() {
-    os::empty_bounding_set();
+/// Takes every capability out of the bounding set, if the process may. Who may not has none that execve(2) could give back once new
+/// privileges are forbidden.
+pub(super) fn empty_bounding_set() -> Result<(), String> {
+    os::empty_bounding_set().map_err(|error| error.to_string())
+}
+
+/// What is given up is given up by one thread, and by those that it makes.
+pub(super) fn is_alone(threads: io::Result<usize>) -> Result<(), String> {
+    match threads {
+        Ok(1) => Ok(()),
+        Ok(threads) => Err(format!(
+            "{threads} threads exist, and those that came before have kept all; start it without what makes them, as LD_PRELOAD"
+        )),
+        Err(error) => Err(format!("whether other threads exist cannot be seen: {error}; mount /proc")),
+    }
 }
 
 /// Empties all other sets.

@@ -74,6 +74,8 @@ fn narrow() -> Vec<(c_long, Vec<Where>)> {
     vec![
         // No memory that code could be written to, none that becomes code, and none that is written back to a file.
         (libc::SYS_mmap, all(&[without(2, libc::PROT_EXEC), exactly(3, libc::MAP_TYPE, libc::MAP_PRIVATE)])),
+        // What getrandom(2) without a system call is kept in (glibc 2.41).
+        (libc::SYS_mmap, all(&[without(2, libc::PROT_EXEC), exactly(3, libc::MAP_TYPE, MAP_DROPPABLE)])),
         (libc::SYS_mprotect, without(2, libc::PROT_EXEC)),
         // Threads of this process; no other process, and no namespace.
         (libc::SYS_clone, vec![Where(0, word(THREAD | NAMESPACES), word(THREAD))]),
@@ -128,6 +130,9 @@ fn narrow() -> Vec<(c_long, Vec<Where>)> {
         (libc::SYS_bind, with(2, SOCKADDR_NL)),
     ]
 }
+
+/// include/uapi/linux/mman.h.
+const MAP_DROPPABLE: c_int = 0x8;
 
 /// The flags of open(2) that decide what becomes of the file; __O_TMPFILE is O_TMPFILE without O_DIRECTORY.
 const OPENING: c_int = libc::O_ACCMODE | libc::O_APPEND | libc::O_TRUNC | libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY);

@@ -95,10 +95,10 @@ fn resources(folder: &Path) -> Resources {
     }
 }
 
-/// Fences this process in, as this kernel can.
+/// Fences this process in, as this kernel can. The test program has a thread beside that of the test, which nothing is asked of.
 fn fenced(folder: &Path) -> Report {
     let settings = HardenSettings { mode: Mode::BestEffort, user: None };
-    confine(&settings, &resources(folder)).unwrap().seal().unwrap()
+    confine(&settings, &resources(folder)).unwrap().seal_among(Ok(1)).unwrap()
 }
 
 /// Whether a measure is in force. A kernel that cannot enforce it proves nothing about it, and says so.
@@ -268,7 +268,7 @@ fn no_connection_is_made_around_the_fence_of_ports() {
 fn an_abstract_socket_of_the_service_manager_is_reached_and_that_is_said() {
     let Some(folder) = inside("an_abstract_socket_of_the_service_manager_is_reached_and_that_is_said") else { return };
     let settings = HardenSettings { mode: Mode::BestEffort, user: None };
-    let report = confine(&settings, &Resources { abstract_sockets: true, ..resources(&folder) }).unwrap().seal().unwrap();
+    let report = confine(&settings, &Resources { abstract_sockets: true, ..resources(&folder) }).unwrap().seal_among(Ok(1)).unwrap();
     assert!(!holds(&report, Measure::OtherProcesses));
     assert!(UnixStream::connect_addr(&hidden(&folder)).is_ok());
 }
@@ -306,6 +306,20 @@ fn what_a_reload_names_beyond_the_fence_is_told_by_its_key() {
         expected.push("backend.port");
     }
     assert_eq!(settings, expected);
+}
+
+#[test]
+fn a_thread_that_was_there_before_is_told_and_is_too_much_where_all_is_required() {
+    let Some(folder) = inside("a_thread_that_was_there_before_is_told_and_is_too_much_where_all_is_required") else { return };
+    let confined = |mode| Confined { mode, outcomes: Vec::new(), gaps: Vec::new(), fence: Fence::none() };
+    // The test program has a thread of its own.
+    let report = confined(Mode::BestEffort).seal().unwrap();
+    let why = report.outcomes[0].missing.as_deref().unwrap();
+    assert!(why.starts_with("2 threads exist, ") && report.outcomes[0].measure == Measure::SystemCalls, "{why}");
+    let unseen = || Err(ErrorKind::NotFound.into());
+    assert!(matches!(confined(Mode::Required).seal_among(Ok(3)), Err(HardenError::Missing(_))));
+    assert!(matches!(confined(Mode::Required).seal_among(unseen()), Err(HardenError::Missing(_))));
+    assert!(fs::read_dir(folder).is_ok(), "the fence is not part of this");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What this process uses, by the kernel's word.
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
@@ -15,9 +16,22 @@ pub fn cpu_time() -> Option<Duration> {
 
 /// Its resident memory in bytes.
 pub fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    status("VmRSS").ok()?.strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// How many threads it has.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn threads() -> io::Result<usize> {
+    status("Threads")?.parse().map_err(io::Error::other)
+}
+
+/// A field of its status (proc_pid_status(5)).
+fn status(field: &str) -> io::Result<String> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.map(|value| value.trim().to_owned()).ok_or_else(|| io::Error::other(format!("/proc/self/status has no {field}")))
 }
 
 /// How many descriptors it has open.
@@ -44,6 +58,15 @@ mod tests {
         assert!(cpu_time().is_some_and(|time| !time.is_zero()));
         assert!(resident_bytes().is_some_and(|bytes| (1 << 20..1 << 34).contains(&bytes)));
         assert!(most_descriptors() >= open_descriptors());
+    }
+
+    #[test]
+    fn a_thread_is_counted_as_long_as_it_lives() {
+        let (tell, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || wait.recv());
+        assert!(threads().unwrap() >= 2);
+        drop(tell);
+        assert!(thread.join().unwrap().is_err());
     }
 
     #[test]

@@ -49,7 +49,8 @@ fn world_of_nobody() -> (World, Config) {
     let mut kept = None;
     let world = World::configured(|config| {
         let folder = config.dir().to_owned();
-        ["log", "run"].map(|name| fs::create_dir(folder.join(name)).unwrap());
+        fs::create_dir(folder.join("log")).unwrap();
+        fs::create_dir(folder.join("run")).unwrap();
         succeeded(Command::new("chown").args(["-R", NOBODY]).arg(&folder).output().unwrap());
         let config = config.audit_file(&folder.join("log/audit.jsonl")).with("admin: { socket: run/admin.sock }\nuser: nobody");
         kept.insert(config).clone()
@@ -259,4 +260,12 @@ fn who_is_not_root_stays_who_he_is_and_says_so() {
     let output = Command::new("setpriv").args(program).arg(path).current_dir("/").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("not in force: user: it was started as uid"), "{said}");
+    // With the uid alone it is not that user yet.
+    let (config, group) = (Config::new(&world.pki, world.postgres.dir.path(), world.postgres.port).with("user: nobody"), "--groups=27");
+    succeeded(Command::new("chown").args(["-R", NOBODY]).arg(config.dir()).output().unwrap());
+    let path = config.write();
+    let program = ["--reuid=nobody", "--regid=nogroup", group, "timeout", "--signal=INT", "3", postern_path(), "serve", "-c"];
+    let output = Command::new("setpriv").args(program).arg(path).current_dir("/").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("not in force: user: it was started as a member of the group 27, and only root can become nobody"), "{said}");
 }
