@@ -69,6 +69,11 @@ pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
 }
 
+/// The group that this process acts as.
+pub fn effective_gid() -> u32 {
+    Gid::effective().as_raw()
+}
+
 /// The addresses of this machine's network interfaces, each with its network's mask; without one that can be read, as a network of
 /// its own (src/port/ifaddr.c, run_ifaddr_callback).
 ///

@@ -52,7 +52,10 @@ impl fmt::Display for Distrust {
                 write!(f, "the group {gid} can write to its folder, expected its owner alone, this user's group or root's; chmod g-w it")
             }
             Self::Everybody => {
-                write!(f, "everybody can write to its folder, expected its owner alone, or a sticky folder; chmod o-w it, or choose another")
+                write!(
+                    f,
+                    "everybody can write to its folder, expected its owner alone, or a sticky folder; chmod o-w it, or choose another"
+                )
             }
         }
     }

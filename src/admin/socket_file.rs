@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::verbs::ROOT;
+use super::folder::{Distrust, Folder};
 use crate::os;
 
 /// A socket in the file system; the file leaves with it. It is made beside its name, where nobody looks for it, and takes the name last.
@@ -44,8 +44,8 @@ enum Obstacle {
     NotASocket,
     /// A socket of another user's has it.
     Foreign(u32),
-    /// Its folder is another user's, who can put anything in its place.
-    Folder(u32),
+    /// Its folder lets others put anything in its place.
+    Folder(Distrust),
     /// Somebody answers there.
     Alive,
     /// What the kernel said.
@@ -76,8 +76,9 @@ impl AdminSocket {
 fn bind(path: &Path, takes_over: bool) -> Result<AdminSocket, Obstacle> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = fs::metadata(folder)?;
-    if !is_trusted(folder.uid(), folder.mode(), os::effective_uid()) {
-        return Err(Obstacle::Folder(folder.uid()));
+    let folder = Folder { uid: folder.uid(), gid: folder.gid(), mode: folder.mode() };
+    if let Some(distrust) = folder.distrusted_by(os::effective_uid(), os::effective_gid()) {
+        return Err(Obstacle::Folder(distrust));
     }
     make_way(path, takes_over)?;
     let beside = beside(path);
@@ -96,15 +97,6 @@ fn beside(path: &Path) -> PathBuf {
     beside.push(format!(".{}", process::id()));
     beside.into()
 }
-
-/// Whether a folder of this owner and mode keeps what a daemon that runs as `own` puts there: it is ours or root's, or sticky, so that
-/// only who made a file may replace it.
-fn is_trusted(owner: u32, mode: u32, own: u32) -> bool {
-    owner == own || owner == ROOT || mode & STICKY != 0
-}
-
-/// S_ISVTX (inode(7)).
-const STICKY: u32 = 0o1000;
 
 /// Whether the name is free, or held by a socket that is ours and dead, or whose owner is taken over from.
 fn make_way(path: &Path, takes_over: bool) -> Result<(), Obstacle> {
@@ -175,12 +167,7 @@ impl fmt::Display for SocketError {
         match what {
             Obstacle::NotASocket => write!(f, "something that is no socket has this name; choose another, or remove it"),
             Obstacle::Foreign(uid) => write!(f, "a socket of uid {uid} has this name; choose a folder that only Postern may write to"),
-            Obstacle::Folder(uid) => {
-                write!(
-                    f,
-                    "its folder belongs to uid {uid}, expected this user or root, or a sticky folder; choose a folder that only Postern may write to"
-                )
-            }
+            Obstacle::Folder(distrust) => distrust.fmt(f),
             Obstacle::Alive => write!(f, "another process answers there; stop it, or choose another name"),
             Obstacle::Kernel(error) => write!(f, "{error}; its folder must exist, and this user must be able to write to it"),
         }
@@ -208,21 +195,6 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary name is gone");
         drop(socket);
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_folder_of_somebody_elses_is_trusted_only_where_it_is_sticky() {
-        const POSTERN: u32 = 990;
-        for (owner, mode, trusted) in [
-            (POSTERN, 0o40755, true),
-            (ROOT, 0o40755, true),
-            (ROOT, 0o41777, true),
-            (991, 0o40755, false),
-            (991, 0o40777, false),
-            (991, 0o41777, true),
-        ] {
-            assert_eq!(is_trusted(owner, mode, POSTERN), trusted, "{mode:o} of {owner}");
-        }
     }
 
     #[test]
