@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+
+use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::harness::clients::succeeded;
 use crate::harness::daemon::{Config, Daemon, postern_path};
@@ -87,6 +90,13 @@ fn logrotate_starts_a_new_file_and_the_chain_goes_on() {
     let told = "systemctl kill --kill-whom=main --signal=USR1 postern.service";
     assert!(settings.contains(told));
     let settings = settings.replace(told, &format!("kill -USR1 {}", postern.pid()));
+    // The machine of the test has no such user.
+    let own = [User::from_uid(Uid::effective()).unwrap().unwrap().name, Group::from_gid(Gid::effective()).unwrap().unwrap().name];
+    assert!(settings.contains("su postern postern\n"));
+    let settings = settings.replace("su postern postern", &format!("su {}", own.join(" ")));
+    // Which it refuses without `su`, where the group of the folder is not root's.
+    fs::set_permissions(logs.path(), fs::Permissions::from_mode(0o770)).unwrap();
+    chown(logs.path(), None, Some(Gid::effective().as_raw().max(1))).unwrap();
     let settings = settings.replace("/var/log/postern", text(logs.path())).replace("    dateext\n", "");
     let own = logs.path().join("logrotate.conf");
     fs::write(&own, settings).unwrap();
