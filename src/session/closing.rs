@@ -47,8 +47,13 @@ async fn say<S: AsyncWrite + Unpin>(stream: &mut S, last_words: &[u8]) {
 }
 
 async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
-    let mut left = DRAIN_LIMIT;
-    let dropped = poll_fn(|cx| {
+    let _ = timeout(DRAIN_TIMEOUT, discard(stream, DRAIN_LIMIT)).await;
+}
+
+/// Reads and drops what comes until it ends, or until so many bytes have come.
+pub(super) async fn discard<S: AsyncRead + Unpin>(stream: &mut S, most: usize) {
+    let mut left = most;
+    poll_fn(|cx| {
         // Memory by poll, not by connection: when a service stops, thousands leave at once.
         let mut buffer = [MaybeUninit::uninit(); DRAIN_SIZE];
         while left > 0 {
@@ -59,6 +64,6 @@ async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
             left = left.saturating_sub(read.filled().len());
         }
         Poll::Ready(())
-    });
-    let _ = timeout(DRAIN_TIMEOUT, dropped).await;
+    })
+    .await;
 }

@@ -11,6 +11,7 @@ mod accepted;
 mod answer;
 mod arrival;
 mod authorize;
+mod call_off;
 mod cancel;
 mod closing;
 mod fronted;

@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use super::Transport;
 use super::arrival::Door;
+use super::call_off::call_off;
 use super::closing::{part_encrypted, part_mute};
 use super::login::Connected;
 use super::panics::poll_guarded;
 use super::registry::Registration;
 use super::relay::{Finish, Parting, Relay, Traffic};
 use super::startup::Encrypted;
-use crate::backend::{BackendStream, forward_cancel};
+use crate::backend::BackendStream;
 use crate::error::EndReason;
 use crate::limits::SessionPermit;
 use crate::observe::{Event, SessionReport};
@@ -97,10 +98,8 @@ impl Tail {
             if finish.cancel
                 && let Some(request) = session.cancel()
             {
-                // A failure leaves the backend at its work until it writes: nothing more can be done about it from here.
-                let _ = Box::pin(forward_cancel(session.backend(), request)).await;
+                Box::pin(call_off(backend, session.backend(), request)).await;
             }
-            drop(backend);
         };
         tokio::join!(leave_client, leave_backend);
         drop(permit);

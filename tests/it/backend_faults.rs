@@ -265,6 +265,34 @@ fn a_second_cancel_of_a_session_is_dropped_while_the_first_is_under_way() {
     stage.postern.wait_for_record(|record| record["event"] == "cancel" && record["result"] == "rate_limited");
 }
 
+#[test]
+fn a_statement_that_a_cancel_has_overtaken_is_cancelled_again() {
+    let (said, cancels) = std::sync::mpsc::channel();
+    let stage = Stage::set(|dir| {
+        let listener = UnixListener::bind(dir.join(".s.PGSQL.5432")).unwrap();
+        Some(thread::spawn(move || {
+            let mut session = listener.accept().unwrap().0;
+            admit(&mut session);
+            read_message(&mut session);
+            // Others than cancels are the watch over the backend's life.
+            let mut cancels = listener.incoming().map_while(Result::ok).map(|mut stream| read_startup(&mut stream));
+            let mut cancels = cancels.by_ref().filter(|packet| packet.len() == 12);
+            // The statement begins behind the first cancel, and is at work until the third.
+            cancels.by_ref().take(3).for_each(|cancel| said.send(cancel).unwrap());
+            assert_eq!(session.read(&mut [0; 1]).unwrap(), 0, "nothing more is asked");
+            drop(session);
+            cancels.for_each(|cancel| said.send(cancel).unwrap());
+        }))
+    });
+    let mut wire = stage.log_in().unwrap();
+    wire.query("select pg_sleep(600)");
+    wire.reset();
+    for _ in 0..3 {
+        assert_eq!(cancels.recv_timeout(Duration::from_secs(20)).unwrap(), cancel_request(7, &[0, 0, 0, 9])[4..]);
+    }
+    assert!(cancels.recv_timeout(Duration::from_secs(1)).is_err(), "a backend that has ended is left alone");
+}
+
 fn admit(stream: &mut (impl Read + Write)) {
     read_startup(stream);
     stream.write_all(&greeting()).unwrap();
