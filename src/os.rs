@@ -27,7 +27,7 @@ use nix::unistd::{Gid, Pid, Uid, getgroups, setegid, seteuid, setgroups};
 pub use account::Account;
 pub use capabilities::{drop_capabilities, empty_bounding_set};
 pub use clock::monotonic;
-pub use descriptors::{Peer, receive_with_descriptors, send_with_descriptors};
+pub use descriptors::{Peer, close, receive_with_descriptors, send_with_descriptors};
 pub use listeners::Listeners;
 pub use lock::Lock;
 pub use nix::sys::signal::Signal;

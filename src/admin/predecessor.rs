@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::handover::{CancelAnswer, CancelLine, LONGEST_LINE, Left, Serving, line};
 use super::protocol::{Body, Fault, Reply, Request};
+use crate::listen::adopt;
 use crate::observe::CancelResult;
 use crate::os;
 use crate::session::PassedCancel;
@@ -198,7 +199,9 @@ fn ask(path: &Path, uid: u32) -> Result<Option<Incumbent>, Obstacle> {
     }
     let reply: Reply = serde_json::from_slice(&said).map_err(|error| Obstacle::Answer(error.to_string()))?;
     match reply.body {
-        Body::Handover(_) => Ok(Some(Incumbent { path: path.to_owned(), stream, pid: peer.pid, listeners: listening(descriptors)? })),
+        Body::Handover(addresses) => {
+            Ok(Some(Incumbent { path: path.to_owned(), stream, pid: peer.pid, listeners: listening(descriptors, &addresses)? }))
+        }
         Body::Error(fault) => Err(Obstacle::Refused(fault)),
         Body::Status(_) | Body::Sessions(_) | Body::Killed(_) | Body::Reload(_) | Body::Drain(_) => {
             Err(Obstacle::Answer("it answers another question".to_owned()))
@@ -206,11 +209,15 @@ fn ask(path: &Path, uid: u32) -> Result<Option<Incumbent>, Obstacle> {
     }
 }
 
-/// Each must have an address of TCP: what it listens on is the kernel's word, not its giver's.
-fn listening(descriptors: Vec<OwnedFd>) -> Result<Vec<TcpListener>, Obstacle> {
-    let listeners: Vec<_> = descriptors.into_iter().map(TcpListener::from).collect();
-    listeners.iter().try_for_each(|listener| listener.local_addr().and_then(|_| listener.set_nonblocking(true)))?;
-    Ok(listeners)
+/// Each must listen by TCP: what it is, is the kernel's word, not its giver's.
+fn listening(descriptors: Vec<OwnedFd>, addresses: &[String]) -> Result<Vec<TcpListener>, Obstacle> {
+    if descriptors.len() != addresses.len() {
+        return Err(Obstacle::Answer(format!("it names {} listeners and passes {}", addresses.len(), descriptors.len())));
+    }
+    let adopted = descriptors.into_iter().zip(addresses).map(|(descriptor, address)| {
+        adopt(descriptor.into()).map_err(|error| Obstacle::Answer(format!("{error} for {address}, expected one that listens by TCP")))
+    });
+    adopted.collect()
 }
 
 impl From<io::Error> for Obstacle {

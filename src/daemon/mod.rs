@@ -91,8 +91,20 @@ pub struct Bound {
     clients: Vec<TcpListener>,
     admin: Admin,
     workers: usize,
+    /// What was found and is of no use.
+    notices: Vec<String>,
     /// The daemon that is taken over from.
     incumbent: Option<Incumbent>,
+}
+
+impl DaemonError {
+    /// The key of the configuration that it is about, where it is about one.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Bind(_) | Self::Inherit(_) => Some("listen"),
+            Self::Handover(_) | Self::Admin(_) | Self::Observe(_) | Self::Harden(_) | Self::Takeover(_) | Self::Runtime(_) => None,
+        }
+    }
 }
 
 impl Bound {
@@ -112,10 +124,14 @@ impl Bound {
                 }
             }
         }
+        let closed = inherited.close_rest().into_iter().map(|name| {
+            format!("listen: systemd passed a socket {name} that no entry names, and it was closed; add systemd:{name}, or take it from the socket unit")
+        });
+        let notices = closed.collect();
         let admin = Admin::bind(&settings.admin, incumbent.as_mut()).map_err(DaemonError::Admin)?;
         // One for each processor, or as many as the control group's quota lets run, which is read from files out of reach later.
         let workers = available_parallelism().map_or(1, usize::from);
-        Ok(Self { clients, admin, workers, incumbent })
+        Ok(Self { clients, admin, workers, incumbent, notices })
     }
 }
 
@@ -129,7 +145,8 @@ impl Daemon {
         let settings = &ready.boot;
         let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
         let admin = bound.admin.with_socket(&settings.admin, bound.incumbent.is_some()).map_err(DaemonError::Admin)?;
-        let notices = iter::once(descriptor_notice()).chain(root_notice()).chain(confined.gaps().iter().map(ToString::to_string)).collect();
+        let (gaps, unused) = (confined.gaps().iter().map(ToString::to_string), bound.notices.iter().cloned());
+        let notices = iter::once(descriptor_notice()).chain(root_notice()).chain(gaps).chain(unused).collect();
         let report = confined.seal().map_err(DaemonError::Harden)?;
         let loaded = Loaded { config: config.to_owned(), look, ready, notices, report };
         Ok(Self { bound: Bound { admin, ..bound }, observers, loaded })

@@ -5,9 +5,14 @@
 use std::env;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::net::TcpListener;
+use std::process;
 
 use listenfd::ListenFd;
+
+use super::tcp::adopt;
+use crate::os;
 
 /// The sockets that this process was started with, each with the name that its unit gives it.
 pub struct Inherited {
@@ -34,8 +39,11 @@ impl Inherited {
     /// Those that the environment tells of. Once, before there is a thread.
     pub fn from_environment() -> Self {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
-        let sockets = ListenFd::from_env();
-        let names = names.split(':').take(sockets.len()).map(str::to_owned).collect();
+        // What was meant for a parent of this process is not here, whatever the numbers say (sd_listen_fds(3)).
+        let ours = env::var("LISTEN_PID").is_ok_and(|pid| pid == process::id().to_string());
+        let sockets = if ours { ListenFd::from_env() } else { ListenFd::empty() };
+        // One without a name is called so by systemd, and by nobody else at all.
+        let names = names.split(':').chain(iter::repeat("unknown")).take(sockets.len()).map(str::to_owned).collect();
         Self { sockets, names }
     }
 
@@ -48,14 +56,22 @@ impl Inherited {
         let named = self.names.iter().enumerate().filter(|(_, own)| *own == name);
         let mut found = Vec::new();
         for (index, _) in named {
-            let listener = self.sockets.take_tcp_listener(index).map_err(|error| fault(Obstacle::NotTcp(error)))?;
-            found.extend(listener);
+            let listener = self.sockets.take_tcp_listener(index).and_then(|listener| listener.map(adopt).transpose());
+            found.extend(listener.map_err(|error| fault(Obstacle::NotTcp(error)))?);
         }
         if found.is_empty() {
             return Err(fault(Obstacle::NotPassed(self.names.clone())));
         }
-        found.iter().try_for_each(|listener| listener.set_nonblocking(true)).map_err(|error| fault(Obstacle::NotTcp(error)))?;
         Ok(found)
+    }
+
+    /// Closes all that nobody has taken, whose clients would wait for ever; gives their names.
+    pub fn close_rest(mut self) -> Vec<String> {
+        let rest = self.names.into_iter().enumerate().filter_map(|(index, name)| {
+            let descriptor = self.sockets.take_raw_fd(index).ok().flatten()?;
+            os::close(descriptor).is_ok().then_some(name)
+        });
+        rest.collect()
     }
 }
 
@@ -73,7 +89,7 @@ impl fmt::Display for InheritError {
             Obstacle::NotPassed(names) => {
                 write!(f, "systemd passed the sockets {}; expected FileDescriptorName={name} in the socket unit", names.join(", "))
             }
-            Obstacle::NotTcp(error) => write!(f, "it is no listening TCP socket ({error}); write ListenStream=PORT in the socket unit"),
+            Obstacle::NotTcp(error) => write!(f, "{error}, expected one that listens by TCP; write ListenStream=PORT in the socket unit"),
         }
     }
 }

@@ -6,4 +6,4 @@ mod tcp;
 
 pub use accept::accept_all;
 pub use inherited::{InheritError, Inherited};
-pub use tcp::{BindError, bind};
+pub use tcp::{BindError, adopt, bind};

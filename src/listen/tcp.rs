@@ -64,10 +64,59 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Takes a socket that another process has made, if it is what this one would have made: one that listens by TCP.
+///
+/// # Errors
+/// What it is instead.
+pub fn adopt(listener: TcpListener) -> io::Result<TcpListener> {
+    let socket = SockRef::from(&listener);
+    let is_ip = [Domain::IPV4, Domain::IPV6].contains(&socket.domain()?);
+    let is_tcp = is_ip && socket.r#type()? == Type::STREAM && socket.protocol()?.is_some_and(|protocol| TCP.contains(&protocol));
+    let instead = match (is_tcp, socket.is_listener()?) {
+        (true, true) => None,
+        (true, false) => Some("found a TCP socket that does not listen"),
+        (false, _) => Some("found a socket that is not of TCP"),
+    };
+    if let Some(found) = instead {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, found));
+    }
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Those whose connections are streams as TCP's: TCP, and where its maker asked for several paths, MPTCP (RFC 8684).
+const TCP: [Protocol; 2] = [Protocol::TCP, Protocol::MPTCP];
+
 /// Sets what every client's connection has: no delay for small messages, and keepalive, so that a client whose host has gone is
 /// noticed.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn of_passed_sockets_only_one_that_listens_by_tcp_is_taken() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        assert!(adopt(TcpListener::bind(any).unwrap()).is_ok());
+        let refused = |socket: OwnedFd| adopt(socket.into()).unwrap_err().to_string();
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bound.bind(&any.into()).unwrap();
+        assert_eq!(refused(bound.into()), "found a TCP socket that does not listen");
+        let dir = tempfile::tempdir().unwrap();
+        let unix = UnixListener::bind(dir.path().join("socket")).unwrap();
+        for other in [UdpSocket::bind(any).unwrap().into(), unix.into()] {
+            assert_eq!(refused(other), "found a socket that is not of TCP");
+        }
+        let file = tempfile::tempfile().unwrap();
+        assert!(adopt(OwnedFd::from(file).into()).is_err(), "no socket at all");
+    }
 }

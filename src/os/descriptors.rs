@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -45,6 +45,14 @@ pub fn receive_with_descriptors(socket: impl AsFd, bytes: &mut [u8]) -> io::Resu
         return Err(io::Error::other("not all of its descriptors fit into this process: raise the limit on open descriptors"));
     }
     Ok((received.bytes, descriptors))
+}
+
+/// Closes a descriptor that this process was started with.
+///
+/// # Errors
+/// There is none of this number.
+pub fn close(inherited: RawFd) -> io::Result<()> {
+    Ok(nix::unistd::close(inherited)?)
 }
 
 /// The process at the other end of a Unix socket, as it was when it connected or listened.

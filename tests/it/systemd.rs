@@ -1,7 +1,7 @@
 //! The files of `config/systemd`, judged by the programs that will read them.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use crate::harness::clients::succeeded;
 use crate::harness::daemon::{Config, Daemon, postern_path};
 use crate::harness::pki::{Pki, Profile};
-use crate::harness::postgres::{Installation, Postgres};
+use crate::harness::postgres::{Installation, Postgres, free_port};
 use crate::harness::wire::Wire;
 use crate::harness::{signal, wait_until};
 
@@ -50,25 +50,36 @@ fn systemd_passes_the_socket_that_clients_connect_to() {
     let path = config.write();
     let written = fs::read_to_string(&path).unwrap();
     fs::write(&path, written.replace(&format!("[\"{address}\"]"), "systemd:postern")).unwrap();
+    let unused = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let activate = |name: &str| {
         let mut activate = Command::new("setpriv");
-        activate.args(["--pdeathsig=KILL", "systemd-socket-activate", &format!("--fdname={name}"), "-l", &address.to_string()]);
+        activate.args(["--pdeathsig=KILL", "systemd-socket-activate", &format!("--fdname={name}:unused"), "-l", &address.to_string()]);
+        activate.args(["-l", &unused.to_string()]);
         activate.args([postern_path(), "serve", "-c", text(&path)]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let activate = activate.spawn().unwrap();
         wait_until("systemd listens", || TcpStream::connect(address).is_ok());
         activate
     };
-    let mut daemon = activate("postern");
+    let daemon = activate("postern");
     // The first connection starts the daemon, and the next wait for it in the queue.
     let mut session = Wire::log_in(address, &pki.client(Profile::Good), "alice").unwrap_or_else(|why| panic!("{why}"));
     assert_eq!(session.rows("select 1").len(), 1);
     drop(session);
+    assert!(TcpStream::connect(unused).is_err(), "nobody waits where nobody is served");
     signal("INT", daemon.id());
-    assert!(daemon.wait().unwrap().success());
+    let ended = daemon.wait_with_output().unwrap();
+    assert!(ended.status.success());
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("listen: systemd passed a socket unused that no entry names, and it was closed"), "{said}");
 
     let refused = activate("door").wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("listen: systemd:postern: systemd passed the sockets door; expected FileDescriptorName=postern"), "{said}");
+    assert!(
+        said.contains(
+            "postern.yaml:1:1 listen: systemd:postern: systemd passed the sockets door, unused; expected FileDescriptorName=postern"
+        ),
+        "{said}"
+    );
 }
 
 #[test]
