@@ -104,6 +104,31 @@ fn the_open_transaction_and_the_query_in_flight_finish_with_the_predecessor() {
 }
 
 #[test]
+fn sessions_that_stay_lose_no_query_of_a_transaction_and_no_commit() {
+    const CLIENTS: &str = "8";
+    let house = House::new();
+    house.world.postgres.sql("create table work (done int); grant insert on work to alice");
+    let script = house.world.dir().join("work.sql");
+    fs::write(&script, "begin;\nselect pg_sleep(0.02);\ninsert into work values (1);\nselect 1;\ncommit;\n").unwrap();
+    let options = ["-n", "-c", CLIENTS, "-j", "2", "-T", "30", "-f", script.to_str().unwrap()];
+    let conninfo = house.world.conninfo();
+    let (report, _successor) = thread::scope(|scope| {
+        let load = scope.spawn(|| house.world.clients.run("pgbench", [&options[..], &[conninfo.as_str()]].concat()));
+        house.world.postgres.wait_until("select count(*) > 50 from work");
+        let successor = Daemon::taking_over(&house.config);
+        (load.join().unwrap(), successor)
+    });
+    let (said, complaints) = (String::from_utf8_lossy(&report.stdout), String::from_utf8_lossy(&report.stderr));
+    let aborted: Vec<_> = complaints.lines().filter(|line| line.contains("aborted in command")).collect();
+    // Each hears of it between two transactions, when its `begin` is not carried out any more.
+    assert_eq!(aborted.len().to_string(), CLIENTS, "{complaints}");
+    assert!(aborted.iter().all(|line| line.contains("aborted in command 0 ")), "{complaints}");
+    let processed = said.lines().find_map(|line| line.strip_prefix("number of transactions actually processed: "));
+    assert_eq!(processed, Some(house.world.postgres.sql("select count(*) from work").as_str()), "{said}");
+    eprintln!("{} transactions, all of them whole", processed.unwrap());
+}
+
+#[test]
 fn a_second_daemon_by_mistake_fails_with_address_in_use() {
     let house = House::new();
     let refused = postern(&["serve", "-c", &house.path()]);
