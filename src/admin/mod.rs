@@ -3,7 +3,6 @@
 //! Nothing here can be reached through the door that clients use, and nothing here opens a connection to the backend on request.
 
 mod desk;
-mod folder;
 mod handover;
 mod health;
 mod host;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::folder::{Distrust, Folder};
+use super::verbs::ROOT;
 use crate::os;
 
 /// A socket in the file system; the file leaves with it. It is made beside its name, where nobody looks for it, and takes the name last.
@@ -44,8 +44,8 @@ enum Obstacle {
     NotASocket,
     /// A socket of another user's has it.
     Foreign(u32),
-    /// Its folder lets others put anything in its place.
-    Folder(Distrust),
+    /// Its folder belongs to this user, who can put anything in its place.
+    Folder(u32),
     /// Somebody answers there.
     Alive,
     /// What the kernel said.
@@ -76,9 +76,9 @@ impl AdminSocket {
 fn bind(path: &Path, takes_over: bool) -> Result<AdminSocket, Obstacle> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = fs::metadata(folder)?;
-    let folder = Folder { uid: folder.uid(), gid: folder.gid(), mode: folder.mode() };
-    if let Some(distrust) = folder.distrusted_by(os::effective_uid(), os::effective_gid()) {
-        return Err(Obstacle::Folder(distrust));
+    // In a sticky one only who made a file may replace it. Whether others may write to ours or root's is told by `harden`.
+    if folder.mode() & STICKY == 0 && ![os::effective_uid(), ROOT].contains(&folder.uid()) {
+        return Err(Obstacle::Folder(folder.uid()));
     }
     make_way(path, takes_over)?;
     let beside = beside(path);
@@ -90,6 +90,9 @@ fn bind(path: &Path, takes_over: bool) -> Result<AdminSocket, Obstacle> {
     listener.set_nonblocking(true)?;
     Ok(AdminSocket { listener, file, path: path.to_owned() })
 }
+
+/// S_ISVTX (inode(7)).
+const STICKY: u32 = 0o1000;
 
 /// Where a socket is made that is to have this name: in the same folder, so that it can be renamed.
 fn beside(path: &Path) -> PathBuf {
@@ -167,7 +170,10 @@ impl fmt::Display for SocketError {
         match what {
             Obstacle::NotASocket => write!(f, "something that is no socket has this name; choose another, or remove it"),
             Obstacle::Foreign(uid) => write!(f, "a socket of uid {uid} has this name; choose a folder that only Postern may write to"),
-            Obstacle::Folder(distrust) => distrust.fmt(f),
+            Obstacle::Folder(uid) => write!(
+                f,
+                "its folder belongs to uid {uid}, expected this user or root, or a sticky folder; choose a folder that only Postern may write to"
+            ),
             Obstacle::Alive => write!(f, "another process answers there; stop it, or choose another name"),
             Obstacle::Kernel(error) => write!(f, "{error}; its folder must exist, and this user must be able to write to it"),
         }

@@ -1,6 +1,8 @@
 //! What the fence cannot keep apart, because of the folders that the configuration chose.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::links::folders;
@@ -9,7 +11,7 @@ use crate::notice::Notice;
 
 /// What a fence around `resources` leaves open that folders of their own would close, and how.
 pub(super) fn gaps(resources: &Resources) -> Vec<Notice> {
-    wide_folders(resources).into_iter().chain(removable_trail(resources)).collect()
+    wide_folders(resources).into_iter().chain(removable_trail(resources)).chain(replaceable_sockets(resources)).collect()
 }
 
 /// What is renewed can be anything in its folder tomorrow, so all in it is within reach; and some folders are everybody's.
@@ -53,6 +55,22 @@ fn removable_trail(resources: &Resources) -> Option<Notice> {
     })
 }
 
+/// In a folder that everybody may write to, and that is not sticky, anybody can put a socket of his own in the place of ours.
+fn replaceable_sockets(resources: &Resources) -> Vec<Notice> {
+    let replaceable = |folder: &PathBuf| fs::metadata(folder).is_ok_and(|folder| folder.mode() & (OTHERS_WRITE | STICKY) == OTHERS_WRITE);
+    let told = |socket: &Named<PathBuf>| {
+        let folder = folders_of(socket).into_iter().find(replaceable)?;
+        let found = format!(
+            "{}: found in {}, which everybody can write to; expected its owner alone, or a sticky folder, since who can write there can put \
+             a socket of his own in its place",
+            socket.setting,
+            folder.display()
+        );
+        Some(Notice::new(found, "chmod o-w it, or choose another"))
+    };
+    resources.sockets.iter().filter_map(told).collect()
+}
+
 fn folders_of(named: &Named<PathBuf>) -> BTreeSet<PathBuf> {
     folders(&named.value)
 }
@@ -60,6 +78,10 @@ fn folders_of(named: &Named<PathBuf>) -> BTreeSet<PathBuf> {
 fn keys<'a>(settings: impl Iterator<Item = &'a str>) -> String {
     settings.collect::<Vec<_>>().join(", ")
 }
+
+/// S_IWOTH and S_ISVTX (inode(7)).
+const OTHERS_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
 
 /// The Filesystem Hierarchy Standard's, and where distributions keep the keys of all services. Names that are links to another of them, as
 /// /var/run and, on most, /bin, come as that one.
@@ -113,7 +135,7 @@ const EVERYBODYS: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -153,6 +175,16 @@ mod tests {
         let read = vec![Named::new("tls.ssl_key_file", dir.path().join("server.key"))];
         let told = shown(&Resources { read, ..Resources::default() });
         assert!(told.len() == 1 && told[0].starts_with("tls.ssl_key_file: found in /etc, "), "{told:?}");
+    }
+
+    #[test]
+    fn a_socket_that_everybody_can_replace_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let resources = Resources { sockets: vec![Named::new("admin.socket", dir.path().join("admin.sock"))], ..Resources::default() };
+        for (mode, told) in [(0o755, 0), (0o775, 0), (0o777, 1), (0o1777, 0), (0o2777, 1)] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(shown(&resources).len(), told, "{mode:o}");
+        }
     }
 
     #[test]
