@@ -3,7 +3,7 @@
 use super::Transport;
 use super::arrival::Arrival;
 use super::closing::{part, part_encrypted};
-use super::registry::LiveSession;
+use super::live::LiveSession;
 use super::startup::Encrypted;
 use crate::backend::forward_cancel;
 use crate::identity::ClientIdentity;

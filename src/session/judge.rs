@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::registry::{LiveSession, Sessions};
+use super::live::LiveSession;
+use super::registry::Sessions;
 use super::timers::Timers;
 use crate::error::{SessionError, Withdrawal};
 use crate::identity::ClientIdentity;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::registry::{Leave, LiveSession, Sessions};
+use super::live::{Leave, LiveSession};
+use super::registry::Sessions;
 use crate::error::EndReason;
 
 /// How long a session that has just begun may take to its first statement: a driver that has logged in is about to send one.

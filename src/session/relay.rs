@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::registry::LiveSession;
+use super::live::LiveSession;
 use crate::error::EndReason;
 use crate::wire::{BackendScanner, FrontendScanner, TransactionStatus};
 

@@ -5,7 +5,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::session::registry::{Newcomer, Registration, Sessions};
+use crate::session::live::Newcomer;
+use crate::session::registry::{Registration, Sessions};
 
 /// A relay between two in-memory streams, as a task; the test holds the far ends.
 struct World {
