@@ -32,12 +32,12 @@ pub(super) async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_
 /// Sends the last words inside TLS, if there are any, then close_notify and FIN.
 pub(super) async fn part_encrypted<S: Transport>(mut stream: Box<Encrypted<S>>, last_words: &[u8]) {
     let _ = timeout(FLUSH_TIMEOUT, say(&mut *stream, last_words)).await;
-    drain(stream.get_mut().0).await;
+    drain(stream.transport_mut()).await;
 }
 
 /// Sends FIN without close_notify: the peer can tell that something is missing.
 pub(super) async fn part_mute<S: Transport>(mut stream: Box<Encrypted<S>>) {
-    part(stream.get_mut().0, b"").await;
+    part(stream.transport_mut(), b"").await;
 }
 
 async fn say<S: AsyncWrite + Unpin>(stream: &mut S, last_words: &[u8]) {

@@ -139,7 +139,7 @@ impl<S: Transport> Connecting<S> {
         // Without it read_buf would take 64 bytes at a time.
         inbound.reserve(GREETING_LENGTH);
         let read = self.backend.read_buf(inbound);
-        let gone = poll_fn(|cx| self.stream.get_ref().0.inner().poll_gone(cx));
+        let gone = poll_fn(|cx| self.stream.transport().inner().poll_gone(cx));
         let read = tokio::select! {
             biased;
             read = read => read,

@@ -8,14 +8,18 @@ mod examine;
 mod expiry;
 mod failure;
 mod hosts;
+mod leftover;
 mod material;
 mod path;
+mod records;
 mod refusal;
 mod regression;
 mod remembered;
 mod revocation;
+mod scratch;
 mod server;
 mod signature;
+mod stream;
 mod trust;
 mod verifier;
 mod warnings;
@@ -25,9 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::{CipherSuite, DistinguishedName, NamedGroup, ServerConnection};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio_rustls::TlsAcceptor;
+use rustls::{CipherSuite, CommonState, DistinguishedName, NamedGroup};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::TlsFailure;
 use crate::identity::ClientIdentity;
@@ -41,7 +44,8 @@ pub use hosts::HostPattern;
 pub use material::MaterialFault;
 use material::Source;
 pub use refusal::{Alert, Refusal};
-use server::{ALPN, ServerCertificate, ServerSide, Shown};
+use server::{ALPN, NamedHost, ServerCertificate, ServerSide, Shown};
+pub use stream::TlsStream;
 use trust::{Authority, ClientTrust};
 use verifier::{HandshakeVerifier, Outcome};
 
@@ -118,9 +122,6 @@ pub struct Established<S> {
     /// What was negotiated.
     pub facts: TlsFacts,
 }
-
-/// A TLS connection over `S`.
-pub type TlsStream<S> = tokio_rustls::server::TlsStream<S>;
 
 /// What was negotiated, for audit and log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,12 +206,11 @@ impl Acceptor {
     {
         let outcome = Outcome::default();
         let verifier = HandshakeVerifier::new(Arc::clone(&self.0.trust), Arc::clone(&self.0.hints), outcome.clone());
-        let config = Arc::new(self.0.server.config(verifier));
-        match TlsAcceptor::from(config).accept(stream).into_fallible().await {
-            Ok(stream) => established(stream, outcome.take(), negotiation),
-            Err((error, mut stream)) => {
-                // tokio-rustls has written the alert; it stays in no buffer of the stream's.
-                let _ = stream.flush().await;
+        let host = NamedHost::default();
+        let config = Arc::new(self.0.server.config(verifier, host.clone()));
+        match TlsStream::accept(stream, config).await {
+            Ok(stream) => established(stream, outcome.take(), host.get(), negotiation),
+            Err((error, stream)) => {
                 let cause = match outcome.take() {
                     Some(Err(cause)) => cause,
                     Some(Ok(_)) | None => failure::of_handshake(&error),
@@ -300,27 +300,27 @@ fn load_trust(
 fn established<S>(
     stream: TlsStream<S>,
     outcome: Option<Result<crate::identity::VerifiedChain, TlsFailure>>,
+    sni: Option<String>,
     negotiation: Negotiation,
 ) -> Result<Established<S>, (TlsFailure, S)> {
-    let (_, connection) = stream.get_ref();
-    let peer = match (connection.peer_certificates(), outcome) {
+    let peer = match (stream.negotiated().peer_certificates(), outcome) {
         (None, None) => None,
         (Some(_), Some(Ok(chain))) => Some(ClientIdentity::from(chain)),
         (None, Some(_)) | (Some(_), None | Some(Err(_))) => {
             let cause = TlsFailure::Other("the handshake and the verification of its certificate disagree".to_owned());
-            return Err((cause, stream.into_inner().0));
+            return Err((cause, stream.into_transport()));
         }
     };
-    let facts = TlsFacts::of(connection, negotiation);
+    let facts = TlsFacts::of(stream.negotiated(), sni, negotiation);
     Ok(Established { stream, peer, facts })
 }
 
 impl TlsFacts {
-    fn of(connection: &ServerConnection, negotiation: Negotiation) -> Self {
+    fn of(connection: &CommonState, sni: Option<String>, negotiation: Negotiation) -> Self {
         Self {
             cipher: connection.negotiated_cipher_suite().map_or("unknown", |suite| cipher_name(suite.suite())),
             group: connection.negotiated_key_exchange_group().map_or("unknown", |group| group_name(group.name())),
-            sni: connection.server_name().map(str::to_owned),
+            sni,
             negotiation,
             alpn: connection.alpn_protocol() == Some(ALPN),
         }

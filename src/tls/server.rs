@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -45,6 +45,17 @@ struct ByHost {
     /// By what stands behind a host's first label.
     domains: HashMap<Box<str>, Arc<CertifiedKey>>,
     otherwise: Arc<CertifiedKey>,
+}
+
+/// The host that the client of one connection names; empty until its ClientHello has come, and if it names none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NamedHost(Arc<OnceLock<String>>);
+
+/// Chooses a certificate as another does, and notes the host: a connection without buffers does not tell it.
+#[derive(Debug)]
+struct Noting {
+    resolver: Arc<dyn ResolvesServerCert>,
+    host: NamedHost,
 }
 
 /// What all connections' configurations have in common.
@@ -135,6 +146,23 @@ impl ResolvesServerCert for ByHost {
     }
 }
 
+impl NamedHost {
+    /// The host, a valid DNS name.
+    pub(super) fn get(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+}
+
+impl ResolvesServerCert for Noting {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(host) = hello.server_name() {
+            // A second ClientHello names the same host: rustls sees to it.
+            self.host.0.get_or_init(|| host.to_owned());
+        }
+        self.resolver.resolve(hello)
+    }
+}
+
 impl ServerSide {
     /// A configuration for the certificate `first`, and those that are `further` ones; an error only if the provider lacked what TLS 1.3
     /// needs.
@@ -152,10 +180,10 @@ impl ServerSide {
     }
 
     /// The configuration of one connection. rustls keeps the verifier where only the builder can put it, so each connection
-    /// has a configuration of its own; all that is large in it is shared.
-    pub(super) fn config(&self, verifier: HandshakeVerifier) -> ServerConfig {
+    /// has a configuration of its own; all that is large in it is shared. The host that the client names is left in `host`.
+    pub(super) fn config(&self, verifier: HandshakeVerifier, host: NamedHost) -> ServerConfig {
         let builder = self.builder.clone().with_client_cert_verifier(Arc::new(verifier));
-        let mut config = builder.with_cert_resolver(Arc::clone(&self.resolver));
+        let mut config = builder.with_cert_resolver(Arc::new(Noting { resolver: Arc::clone(&self.resolver), host }));
         config.alpn_protocols = vec![ALPN.to_vec()];
         // No resumption of any kind: each login proves its certificate anew, as with PostgreSQL (be_tls_init), and a revoked
         // certificate or an old CA cannot come back by a ticket (CVE-2022-21654, CVE-2025-68121).

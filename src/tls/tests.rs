@@ -4,6 +4,7 @@ mod files;
 mod handshakes;
 mod hostile;
 mod sni;
+mod stream;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use rustls::pki_types::{PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_rustls::TlsConnector;
 
 use super::*;

@@ -45,7 +45,6 @@ const FORBIDDEN: &[(&str, &str)] = &[("session", "config"), ("listen", "config")
 /// The one place of each library: a folder ends in a slash.
 const HOMES: &[(&str, &str)] = &[
     ("rustls", "tls/"),
-    ("tokio_rustls", "tls/"),
     ("webpki", "tls/"),
     ("x509_parser", "identity/"),
     ("serde_yaml", "config/"),

@@ -1,0 +1,473 @@
+//! The stream after the handshake, over a line that the test holds in its hand.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::io::{self, Read as _, Write as _};
+use std::pin::{Pin, pin};
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::ReadBuf;
+
+use super::*;
+use crate::tls::scratch::{CHUNK, SCRATCH_SIZE};
+
+/// A socket: each read gives one piece, and what is written is taken as far as there is room.
+#[derive(Clone)]
+struct Line(Arc<Mutex<Ends>>);
+
+struct Ends {
+    inbound: VecDeque<Vec<u8>>,
+    ended: bool,
+    outbound: Vec<u8>,
+    room: usize,
+    writes: usize,
+    closed: bool,
+}
+
+impl Line {
+    fn new() -> Self {
+        let ends = Ends { inbound: VecDeque::new(), ended: false, outbound: Vec::new(), room: usize::MAX, writes: 0, closed: false };
+        Self(Arc::new(Mutex::new(ends)))
+    }
+
+    fn ends(&self) -> std::sync::MutexGuard<'_, Ends> {
+        self.0.lock().expect("a line")
+    }
+
+    fn push(&self, piece: &[u8]) {
+        self.ends().inbound.push_back(piece.to_vec());
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut ends = self.ends();
+        let Some(mut piece) = ends.inbound.pop_front() else {
+            return if ends.ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+        };
+        let rest = piece.split_off(piece.len().min(buffer.remaining()));
+        buffer.put_slice(&piece);
+        if !rest.is_empty() {
+            ends.inbound.push_front(rest);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut ends = self.ends();
+        if ends.room == 0 {
+            return Poll::Pending;
+        }
+        let taken = bytes.len().min(ends.room);
+        ends.room -= taken;
+        ends.writes += 1;
+        ends.outbound.extend_from_slice(&bytes[..taken]);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ends().closed = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A connection after its handshake: our stream, and rustls as its client.
+struct Pair {
+    stream: TlsStream<Line>,
+    line: Line,
+    client: ClientConnection,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::speaking(b"")
+    }
+
+    /// The client says `early` in the same piece as its Finished.
+    fn speaking(early: &[u8]) -> Self {
+        let world = World::new();
+        let acceptor = world.acceptor();
+        let mut client = world.client(&Draft::leaf("alice")).connection();
+        client.set_buffer_limit(None);
+        let line = Line::new();
+        let mut accept = pin!(acceptor.accept(line.clone(), Negotiation::Requested));
+        let mut early = Some(early);
+        loop {
+            if !client.is_handshaking()
+                && let Some(early) = early.take()
+            {
+                client.writer().write_all(early).expect("a write");
+            }
+            let said = records_of(&mut client);
+            if !said.is_empty() {
+                line.push(&said);
+            }
+            if let Poll::Ready(outcome) = accept.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                let established = outcome.map_err(|(cause, _)| cause).expect("a handshake");
+                assert!(established.peer.is_some());
+                return Self { stream: established.stream, line, client };
+            }
+            let heard = std::mem::take(&mut line.ends().outbound);
+            assert!(!heard.is_empty(), "nobody has anything to say");
+            client.read_tls(&mut &heard[..]).expect("records");
+            client.process_new_packets().expect("a handshake");
+        }
+    }
+
+    /// The records of what the client says.
+    fn records(&mut self, plaintext: &[u8]) -> Vec<u8> {
+        self.client.writer().write_all(plaintext).expect("a write");
+        records_of(&mut self.client)
+    }
+
+    fn read(&mut self, size: usize) -> Poll<io::Result<Vec<u8>>> {
+        let mut bytes = vec![0; size];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
+        let length = buffer.filled().len();
+        bytes.truncate(length);
+        read.map_ok(|()| bytes)
+    }
+
+    /// What the next read gives at once.
+    fn read_now(&mut self, size: usize) -> Vec<u8> {
+        match self.read(size) {
+            Poll::Ready(Ok(bytes)) => bytes,
+            other @ (Poll::Pending | Poll::Ready(_)) => panic!("{other:?} instead of plaintext"),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(&mut Context::from_waker(Waker::noop()), bytes)
+    }
+
+    fn flush(&mut self) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn shut_down(&mut self) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// What the client understands of all that has been sent.
+    fn hear(&mut self) -> Result<Vec<u8>, Error> {
+        let sent = std::mem::take(&mut self.line.ends().outbound);
+        let (mut sent, mut heard) = (&sent[..], Vec::new());
+        while !sent.is_empty() {
+            self.client.read_tls(&mut sent).expect("records");
+            self.client.process_new_packets()?;
+            match self.client.reader().read_to_end(&mut heard) {
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        Ok(heard)
+    }
+}
+
+fn records_of(client: &mut ClientConnection) -> Vec<u8> {
+    let mut records = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut records).expect("records");
+    }
+    records
+}
+
+fn bytes_of(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index * 31 % 251) as u8).collect()
+}
+
+#[test]
+fn a_record_is_read_wherever_it_is_cut_and_leaves_no_buffer() {
+    let mut pair = Pair::new();
+    for cut in 1..8 + 22 {
+        let record = pair.records(b"select 1");
+        pair.line.push(&record[..cut]);
+        assert!(pair.read(100).is_pending());
+        assert!((cut..=2 * cut.max(8)).contains(&pair.stream.buffered()));
+        pair.line.push(&record[cut..]);
+        assert_eq!(pair.read_now(100), b"select 1");
+        assert_eq!(pair.stream.buffered(), 0);
+    }
+}
+
+#[test]
+fn a_long_record_that_comes_byte_by_byte_is_read() {
+    let mut pair = Pair::new();
+    let plaintext = bytes_of(16 * 1024);
+    for byte in pair.records(&plaintext) {
+        assert!(pair.read(100_000).is_pending());
+        pair.line.push(&[byte]);
+    }
+    assert_eq!(pair.read_now(100_000), plaintext);
+    assert_eq!(pair.stream.buffered(), 0);
+}
+
+#[test]
+fn a_record_and_a_half_are_read_as_one_then_as_the_other() {
+    let mut pair = Pair::new();
+    let (first, second) = (pair.records(b"first"), pair.records(b"second"));
+    let (half, rest) = second.split_at(10);
+    pair.line.push(&[&first, half].concat());
+    assert_eq!(pair.read_now(100), b"first");
+    assert!(pair.read(100).is_pending());
+    pair.line.push(rest);
+    assert_eq!(pair.read_now(100), b"second");
+    assert_eq!(pair.stream.buffered(), 0);
+}
+
+#[test]
+fn records_that_come_together_are_read_together() {
+    let mut pair = Pair::new();
+    let said = [pair.records(b"one "), pair.records(b"two "), pair.records(b"three")].concat();
+    pair.line.push(&said);
+    assert_eq!(pair.read_now(100), b"one two three");
+    assert!(pair.read(100).is_pending());
+}
+
+#[test]
+fn a_reader_of_one_byte_gets_all_and_leaves_no_buffer() {
+    let mut pair = Pair::new();
+    let said = [pair.records(b"one "), pair.records(b"two")].concat();
+    pair.line.push(&said);
+    let read: Vec<u8> = (0..7).flat_map(|_| pair.read_now(1)).collect();
+    assert_eq!(read, b"one two");
+    assert!(pair.read(1).is_pending());
+    assert_eq!(pair.stream.buffered(), 0);
+}
+
+#[test]
+fn a_chunk_is_read_at_once() {
+    let mut pair = Pair::new();
+    let plaintext = bytes_of(2 * CHUNK);
+    let said = pair.records(&plaintext);
+    pair.line.push(&said);
+    let first = pair.read_now(CHUNK);
+    assert_eq!((first.len(), pair.stream.buffered()), (CHUNK, 0));
+    assert_eq!([first, pair.read_now(CHUNK)].concat(), plaintext);
+}
+
+#[test]
+fn what_comes_with_the_finished_is_the_first_read() {
+    let mut pair = Pair::speaking(b"startup");
+    assert_eq!(pair.read_now(4), b"star");
+    assert_eq!(pair.read_now(100), b"tup");
+    assert!(pair.read(100).is_pending());
+    assert_eq!(pair.stream.buffered(), 0);
+}
+
+#[test]
+fn a_chunk_is_one_write_of_whole_records() {
+    let mut pair = Pair::new();
+    let plaintext = bytes_of(CHUNK + 5);
+    pair.line.ends().writes = 0;
+    assert!(matches!(pair.write(&plaintext), Poll::Ready(Ok(CHUNK))));
+    assert_eq!(pair.line.ends().writes, 1);
+    assert_eq!(pair.line.ends().outbound.len(), CHUNK + 4 * 22);
+    assert!(matches!(pair.write(&plaintext[CHUNK..]), Poll::Ready(Ok(5))));
+    assert_eq!(pair.hear(), Ok(plaintext));
+    assert_eq!(pair.stream.buffered(), 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_costs_a_chunk_and_no_more() {
+    let mut pair = Pair::new();
+    let plaintext = bytes_of(CHUNK);
+    pair.line.ends().room = 0;
+    assert!(matches!(pair.write(&plaintext), Poll::Ready(Ok(CHUNK))));
+    assert!(pair.write(&plaintext).is_pending() && pair.flush().is_pending());
+    assert!((CHUNK..=SCRATCH_SIZE).contains(&pair.stream.buffered()));
+    pair.line.ends().room = usize::MAX;
+    assert!(pair.flush().is_ready());
+    assert_eq!(pair.hear(), Ok(plaintext));
+    assert_eq!(pair.stream.buffered(), 0);
+}
+
+#[test]
+fn a_socket_that_takes_a_byte_at_a_time_takes_all() {
+    let mut pair = Pair::new();
+    let plaintext = bytes_of(20_000);
+    pair.line.ends().room = 1;
+    assert!(matches!(pair.write(&plaintext), Poll::Ready(Ok(20_000))));
+    while pair.flush().is_pending() {
+        pair.line.ends().room = 1;
+    }
+    assert_eq!(pair.hear(), Ok(plaintext));
+    assert_eq!(pair.stream.buffered(), 0);
+}
+
+#[test]
+fn nothing_is_read_behind_a_close_notify_and_our_side_stays_open() {
+    let mut pair = Pair::new();
+    let mut said = pair.records(b"last words");
+    pair.client.send_close_notify();
+    said.extend(records_of(&mut pair.client));
+    said.extend(b"\x17\x03\x03\0\x04what");
+    pair.line.push(&said);
+    pair.line.push(b"ever");
+    assert_eq!(pair.read_now(100), b"last words");
+    assert_eq!(pair.read_now(100), b"");
+    assert_eq!(pair.read_now(100), b"");
+    assert!(matches!(pair.write(b"answer"), Poll::Ready(Ok(6))));
+    assert_eq!(pair.hear(), Ok(b"answer".to_vec()));
+}
+
+#[test]
+fn an_end_without_close_notify_is_told_from_one_with_it() {
+    let mut pair = Pair::new();
+    let record = pair.records(b"select 1");
+    pair.line.push(&record);
+    let record = pair.records(b"half");
+    pair.line.push(&record[..10]);
+    pair.line.ends().ended = true;
+    assert_eq!(pair.read_now(100), b"select 1");
+    for _ in 0..2 {
+        assert!(matches!(pair.read(100), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof));
+    }
+    assert!(matches!(pair.write(b"answer"), Poll::Ready(Ok(6))));
+    assert_eq!(pair.hear(), Ok(b"answer".to_vec()));
+}
+
+#[test]
+fn a_record_that_was_changed_ends_the_connection_by_its_alert() {
+    let mut pair = Pair::new();
+    let (good, mut bad) = (pair.records(b"good"), pair.records(b"bad"));
+    bad[6] ^= 1;
+    pair.line.push(&[good, bad].concat());
+    assert_eq!(pair.read_now(100), b"good");
+    for _ in 0..2 {
+        assert!(matches!(pair.read(100), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData));
+    }
+    assert!(matches!(pair.write(b"answer"), Poll::Ready(Err(_))));
+    assert_eq!(pair.hear(), Err(Error::AlertReceived(rustls::AlertDescription::BadRecordMac)));
+    assert!(pair.shut_down().is_ready() && pair.line.ends().closed);
+    assert_eq!(pair.line.ends().outbound, b"", "nothing comes behind the alert");
+}
+
+#[test]
+fn what_is_no_record_ends_the_connection_by_its_alert() {
+    for garbage in [&b"Q\0\0\0\x0dselect 1\0"[..], b"\x17\x03\x03\xff\xff", b"\x16\x03\x03\0\x05\x18\0\0\x01\x01", &[0; 64]] {
+        let mut pair = Pair::new();
+        pair.line.push(garbage);
+        assert!(matches!(pair.read(100), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData));
+        assert!(matches!(pair.hear(), Err(Error::AlertReceived(_))), "{garbage:?}");
+    }
+}
+
+#[test]
+fn an_alert_that_finds_no_room_goes_out_when_there_is() {
+    let mut pair = Pair::new();
+    pair.line.ends().room = 0;
+    pair.line.push(&[0; 64]);
+    assert!(matches!(pair.read(100), Poll::Ready(Err(_))));
+    assert!(pair.shut_down().is_pending());
+    pair.line.ends().room = usize::MAX;
+    assert!(pair.shut_down().is_ready());
+    assert!(matches!(pair.hear(), Err(Error::AlertReceived(_))));
+}
+
+#[test]
+fn our_end_is_a_close_notify_and_fin_behind_all_that_was_written() {
+    let mut pair = Pair::new();
+    pair.line.ends().room = 3;
+    assert!(matches!(pair.write(b"answer"), Poll::Ready(Ok(6))));
+    assert!(pair.shut_down().is_pending() && !pair.line.ends().closed);
+    pair.line.ends().room = usize::MAX;
+    assert!(pair.shut_down().is_ready() && pair.line.ends().closed);
+    assert!(matches!(pair.write(b"more"), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe));
+    assert_eq!(pair.hear(), Ok(b"answer".to_vec()));
+    assert!(pair.client.process_new_packets().expect("records").peer_has_closed());
+    let record = pair.records(b"still here");
+    pair.line.push(&record);
+    assert_eq!(pair.read_now(100), b"still here");
+}
+
+#[test]
+fn a_key_update_is_answered_in_front_of_the_next_record() {
+    let mut pair = Pair::new();
+    pair.client.refresh_traffic_keys().expect("a KeyUpdate");
+    let update = records_of(&mut pair.client);
+    pair.line.push(&update);
+    assert!(pair.read(100).is_pending());
+    let record = pair.records(b"by the new key");
+    pair.line.push(&record);
+    assert_eq!(pair.read_now(100), b"by the new key");
+    assert!(matches!(pair.write(b"answer"), Poll::Ready(Ok(6))));
+    assert_eq!(pair.line.ends().outbound.len(), (22 + 5) + (22 + 6));
+    assert_eq!(pair.hear(), Ok(b"answer".to_vec()));
+    assert_eq!(pair.stream.buffered(), 0);
+}
+
+#[test]
+fn a_flood_of_key_updates_ends_the_connection() {
+    let mut pair = Pair::new();
+    for _ in 0..100 {
+        pair.client.refresh_traffic_keys().expect("a KeyUpdate");
+        let update = records_of(&mut pair.client);
+        pair.line.push(&update);
+    }
+    let mut turns = 0;
+    let error = loop {
+        match pair.read(100) {
+            Poll::Pending => turns += 1,
+            Poll::Ready(end) => break end.expect_err("no plaintext came"),
+        }
+        assert!(turns < 10);
+    };
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert!(turns > 0, "it was somebody else's turn in between");
+}
+
+#[tokio::test]
+async fn large_amounts_go_both_ways_at_once_through_a_line_of_any_width() {
+    let acceptor_world = World::new();
+    for width in [7, 100, 1777, 5000, 16_384, 100_000] {
+        let amount = if width < 100 { 100_000 } else { 1_500_000 };
+        let (near, far) = tokio::io::duplex(width);
+        let acceptor = acceptor_world.acceptor();
+        let connector = TlsConnector::from(Arc::new(acceptor_world.client(&Draft::leaf("alice")).0));
+        let name = ServerName::try_from("db.example").expect("a name");
+        let (served, connected) =
+            within(async { tokio::join!(acceptor.accept(near, Negotiation::Requested), connector.connect(name, far)) }).await;
+        let (near, far) = (served.map_err(|(cause, _)| cause).expect("a handshake").stream, connected.expect("a handshake"));
+        let ((near_read, near_write), (far_read, far_write)) = (tokio::io::split(near), tokio::io::split(far));
+        let expected = bytes_of(amount);
+        let (down, up, (), ()) = within(async {
+            tokio::join!(collect(far_read), collect(near_read), speak(near_write, &expected), speak(far_write, &expected))
+        })
+        .await;
+        assert!(down == expected && up == expected, "a line of {width} bytes");
+    }
+}
+
+/// Writes in pieces of all sizes.
+async fn speak(mut sink: impl AsyncWrite + Unpin, bytes: &[u8]) {
+    let (mut rest, mut size) = (bytes, 1);
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(size.min(rest.len()));
+        sink.write_all(now).await.expect("a write");
+        rest = later;
+        size = size * 7 % 90_001 + 1;
+    }
+    sink.shutdown().await.expect("an end");
+}
+
+/// Reads in pieces of all sizes, to the close_notify.
+async fn collect(mut source: impl AsyncRead + Unpin) -> Vec<u8> {
+    let (mut read, mut size) = (Vec::new(), 1);
+    loop {
+        let mut piece = vec![0; size];
+        match source.read(&mut piece).await.expect("a good end") {
+            0 => return read,
+            count => read.extend_from_slice(&piece[..count]),
+        }
+        size = size * 5 % 70_001 + 1;
+    }
+}
