@@ -37,7 +37,7 @@ bench-instructions:
 
 # What must hold under fire, at full size, with the release build: an hour and a half, one of it the working life. The same code runs small in
 # the check. SOAK names a part: siege, memory, bad_handshakes, churn, idle, faults, reader, client, rotation, revocation, crl, deny, life.
-# Goals of time and memory fail it; run it on a quiet machine.
+# Goals of time and memory fail it; run it on a quiet machine. SOAK_MINUTES is how long the working life lasts.
 SOAK ?=
 soak: setup
 	cargo test --release --test it soak_$(SOAK) -- --ignored --nocapture --test-threads=1

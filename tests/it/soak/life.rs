@@ -199,8 +199,13 @@ fn hand_over(life: &Life, site: &mut Site) {
     });
 }
 
+/// How long a full life is: `SOAK_MINUTES`, or an hour.
+fn minutes() -> usize {
+    std::env::var("SOAK_MINUTES").ok().map_or(60, |minutes| minutes.parse().expect("SOAK_MINUTES is a number"))
+}
+
 fn live(size: Size) {
-    let turns = size.of(20, 7000);
+    let turns = size.of(20, minutes() * 120);
     let mut site =
         Site::with(|config| config.with_crl().with("reload: { poll: 0 }\nlog: { level: error }\nlimits: { max_failures_per_address: 0 }"));
     site.world.postgres.sql("create table public.ledger (teller int, n bigint); grant all on public.ledger to alice; checkpoint;");
@@ -248,11 +253,9 @@ fn live(size: Size) {
         let gaps = format!("select count(distinct n) from ledger where teller = {teller}");
         assert_eq!(site.world.postgres.sql(&gaps).trim(), distinct, "and all before it");
     }
-    wait_until("no session is left", || descriptors(&site) <= idle_descriptors + 1);
-    site.world.postgres.wait_until("select count(*) = 0 from pg_stat_activity where usename in ('alice', 'bob')");
     eprintln!(
         "soak: life of {turns} turns: {} transactions, {} logins, {} reloads by the last process, {} revocations, {} restarts, {} handovers, no error that nothing explains; \
-         descriptors {idle_descriptors} before and {} after; p99 of a round trip in each tenth: {slowest:?}",
+         descriptors {idle_descriptors} before and {} at the end; p99 of a round trip in each tenth: {slowest:?}",
         told.iter().sum::<u64>(),
         life.logins.load(Ordering::Relaxed),
         site.reloads().len(),
@@ -261,6 +264,8 @@ fn live(size: Size) {
         life.handovers.load(Ordering::SeqCst) / 2,
         descriptors(&site),
     );
+    wait_until("no session is left", || descriptors(&site) <= idle_descriptors + 1);
+    site.world.postgres.wait_until("select count(*) = 0 from pg_stat_activity where usename in ('alice', 'bob')");
     if size == Size::Full {
         let tenth = turns / 10;
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
