@@ -123,11 +123,14 @@ pub(super) async fn hand_over(stream: &mut UnixStream, to: Option<i32>, file: &S
     if !serde_json::from_slice(&said).is_ok_and(|Serving { serving }| serving) {
         return refuse(stream, FaultCode::Malformed, "expected {\"serving\":true}".to_owned()).await;
     }
-    view.leave.ask(Leaving::HandedOver { to });
     // The successor takes it when it hears the answer.
     file.give_up();
-    // One that has died meanwhile is for its supervisor to start again.
-    let _ = stream.write_all(&line(&Left { leaving: true })).await;
+    // One that is gone by then serves nobody: so we go on.
+    if stream.write_all(&line(&Left { leaving: true })).await.is_err() {
+        file.keep();
+        return AdminResult::Failed;
+    }
+    view.leave.ask(Leaving::HandedOver { to });
     AdminResult::Done
 }
 

@@ -131,6 +131,11 @@ impl SocketFile {
         *self.lock() = false;
     }
 
+    /// Keeps the name after all: the successor did not come to take it.
+    pub(super) fn keep(&self) {
+        *self.lock() = true;
+    }
+
     /// Takes the name away, unless it is somebody else's by now.
     pub(super) fn remove(&self) {
         // Whoever gives the name up at this moment waits: what is looked at here is still true when the name is removed.
