@@ -21,8 +21,9 @@ use super::scratch::{CHUNK, SCRATCH_SIZE, with_scratch};
 const HANDSHAKE_LIMIT: usize = 0xffff;
 /// The least that is read at once behind what is held.
 const READ_SIZE: usize = 4096;
-/// Reads that may bring no plaintext before it is somebody else's turn.
+/// Reads that may bring no plaintext before it is somebody else's turn, and bytes: a KeyUpdate is 27, and two new keys.
 const READS_PER_POLL: usize = 16;
+const BYTES_PER_POLL: usize = 16 * 1024;
 
 /// A TLS connection over `S`: the server's side.
 ///
@@ -112,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             }
             // What comes early is kept for the first read.
             let received = ready!(self.poll_receive(&mut ReadBuf::new(&mut []), HANDSHAKE_LIMIT, cx));
-            if let Err(error) = received.and_then(|()| self.check()) {
+            if let Err(error) = received.and_then(|_| self.check()) {
                 // The alert must reach the client, and the error must not wait for that.
                 let _ = self.poll_send(cx);
                 return Poll::Ready(Err(error));
@@ -120,13 +121,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
     }
 
-    /// Reads once from the socket. What is plaintext goes to `buffer`, and what it has no room for is kept; at most `limit` bytes are
+    /// Reads once from the socket, and gives how many bytes came. What is plaintext goes to `buffer`, and what it has no room for is kept; at most `limit` bytes are
     /// held until they are whole. An end is noted in `reading`.
-    fn poll_receive(&mut self, buffer: &mut ReadBuf<'_>, limit: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_receive(&mut self, buffer: &mut ReadBuf<'_>, limit: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let held = self.partial.len();
         if held >= limit {
             self.reading = Reading::Failed(Box::new(InvalidMessage::HandshakePayloadTooLarge.into()));
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(0));
         }
         with_scratch(|scratch| {
             let size = read_size(held, buffer.remaining());
@@ -148,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 let done = self.decrypt(whole, buffer);
                 self.partial = whole.get(done..).unwrap_or_default().to_vec();
             }
-            Poll::Ready(Ok(()))
+            Poll::Ready(Ok(count))
         })
     }
 
@@ -203,6 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         buffer.put_slice(now);
         let count = now.len();
         stream.plaintext.take(count);
+        let mut received = 0_usize;
         for _ in 0..READS_PER_POLL {
             if buffer.filled().len() > before {
                 return Poll::Ready(Ok(()));
@@ -211,10 +213,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
                 Reading::Open => {}
                 Reading::Closed | Reading::Truncated | Reading::Failed(_) => return Poll::Ready(stream.check()),
             }
-            ready!(stream.poll_receive(buffer, RECORD_SIZE, cx))?;
+            received = received.saturating_add(ready!(stream.poll_receive(buffer, RECORD_SIZE, cx))?);
             if let Reading::Failed(_) = stream.reading {
-                // The alert goes out even if nobody writes; what does not go at once goes with the shutdown.
+                // The alert, if rustls has one, goes out even if nobody writes; what does not go at once goes with the shutdown.
                 let _ = stream.poll_send(cx);
+            } else if received >= BYTES_PER_POLL && buffer.filled().len() == before {
+                break;
             }
         }
         cx.waker().wake_by_ref();
