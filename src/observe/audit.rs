@@ -78,6 +78,7 @@ impl Record {
             | Event::AdminListening { .. }
             | Event::BackendWentDown { .. }
             | Event::BackendCameUp
+            | Event::BackendStaysAtWork { .. }
             | Event::ConnectionAccepted
             | Event::TlsEstablished { .. }
             | Event::BackendConnected { .. }
@@ -201,6 +202,7 @@ fn describe(fields: &mut Fields, event: &Event<'_>) {
         | Event::AdminListening { .. }
         | Event::BackendWentDown { .. }
         | Event::BackendCameUp
+        | Event::BackendStaysAtWork { .. }
         | Event::ConnectionAccepted
         | Event::TlsEstablished { .. }
         | Event::BackendConnected { .. }

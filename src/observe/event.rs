@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::hardening::Hardening;
 use super::reload::{ExpiryReport, ReloadReport};
 use super::report::{AdminReport, CancelReport, RefusalReport, SessionOpening, SessionReport};
+use crate::types::SessionId;
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,13 @@ pub enum Event<'a> {
     },
     /// The backend answers again.
     BackendCameUp,
+    /// A session is over, and the backend does not leave what it did for it.
+    BackendStaysAtWork {
+        /// The session.
+        session: SessionId,
+        /// The backend's process.
+        pid: u32,
+    },
     /// A client's connection was accepted.
     ConnectionAccepted,
     /// A client's TLS handshake succeeded.

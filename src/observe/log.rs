@@ -89,6 +89,11 @@ impl Log {
             Event::AdminListening { address } => tracing::info!("admin: reachable at {}", Escaped(address.as_bytes())),
             Event::BackendWentDown { error } => tracing::error!("the backend does not answer: {}", Escaped(error.as_bytes())),
             Event::BackendCameUp => tracing::info!("the backend answers again"),
+            Event::BackendStaysAtWork { session, pid } => tracing::warn!(
+                %session,
+                pid,
+                "the backend goes on with a statement whose session is over, and catches every cancel; pg_terminate_backend({pid}) ends it"
+            ),
             Event::ConnectionAccepted | Event::TlsEstablished { .. } | Event::BackendConnected { .. } => {}
             Event::AcceptFailed { error, again: false } => tracing::error!("could not accept new connection: {error}"),
             Event::AcceptFailed { again: true, .. } => {}

@@ -158,6 +158,7 @@ impl Metrics {
             | Event::DrainStarted { .. }
             | Event::BackendWentDown { .. }
             | Event::BackendCameUp
+            | Event::BackendStaysAtWork { .. }
             | Event::AdminHandled(_) => {}
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::call_off::CallOffs;
 use super::predecessor::Predecessor;
 use super::registry::Sessions;
 use crate::error::SessionError;
@@ -40,6 +41,8 @@ pub struct House {
     pub failures: Arc<FailureBudget>,
     /// Who served before this process, if it took over.
     pub predecessor: Predecessor,
+    /// The cancels for sessions that are over.
+    pub call_offs: CallOffs,
 }
 
 /// A connection's common part before it is a session.

@@ -4,35 +4,65 @@
 //! were sent at once it meets the first alone. So our side is closed, which is what the backend reads behind all that, and the cancel is
 //! sent again until the backend has ended. What it still says is read and dropped: it might wait for that.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::closing::discard;
 use crate::backend::{BackendSettings, BackendStream, forward_cancel};
 use crate::wire::CancelRequest;
 
-/// How long the backend is asked to end; then its connection is closed, and it ends where it next writes.
+/// How long the backend is asked to end.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// The pause behind the first cancel. Each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Cancels of all sessions that are on their way at once. Each is a process to PostgreSQL and a place in the queue that logins need too.
+const MOST_UNDER_WAY: usize = 32;
 
-/// Has the backend leave what it does, and waits until it has.
-pub(super) async fn call_off(mut backend: BackendStream, settings: &BackendSettings, request: &CancelRequest) {
-    let _ = backend.shutdown().await;
-    let cancels = async {
+/// The cancels that this process sends on its own account, for all sessions together.
+#[derive(Clone)]
+pub struct CallOffs(Arc<Semaphore>);
+
+impl Default for CallOffs {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_UNDER_WAY)))
+    }
+}
+
+impl CallOffs {
+    /// Has the backend leave what it does, and waits until it has; `stubborn` is called where it does not, as a statement that catches
+    /// every cancel. Then it ends when it next says something, and until then it is waited for: its place is not another's yet.
+    pub(super) async fn call_off(
+        &self,
+        mut backend: BackendStream,
+        settings: &BackendSettings,
+        request: &CancelRequest,
+        stubborn: impl FnOnce(),
+    ) {
+        let _ = backend.shutdown().await;
+        tokio::select! {
+            () = discard(&mut backend, usize::MAX) => return,
+            never = self.cancel_again_and_again(settings, request) => match never {},
+            () = sleep(PATIENCE) => {}
+        }
+        stubborn();
+        // Whatever it says, it reads nothing more of ours; and where it says more, nobody is there.
+        let _ = backend.read(&mut [0; 1]).await;
+    }
+
+    async fn cancel_again_and_again(&self, settings: &BackendSettings, request: &CancelRequest) -> Infallible {
         let mut pause = FIRST_PAUSE;
         loop {
-            // One that fails is followed by the next.
-            let _ = forward_cancel(settings, request).await;
+            if let Ok(_turn) = self.0.acquire().await {
+                // One that fails is followed by the next.
+                let _ = forward_cancel(settings, request).await;
+            }
             sleep(pause).await;
             pause = pause.saturating_mul(2);
         }
-    };
-    tokio::select! {
-        () = discard(&mut backend, usize::MAX) => {}
-        () = cancels => {}
-        () = sleep(PATIENCE) => {}
     }
 }

@@ -44,6 +44,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 pub use arrival::{Door, House};
+pub use call_off::CallOffs;
 pub use judge::Judgement;
 pub use leave::ask_all_to_leave;
 pub use live::{Activity, LiveSession};

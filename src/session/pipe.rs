@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 
 use super::Transport;
 use super::arrival::Door;
-use super::call_off::call_off;
 use super::closing::{part_encrypted, part_mute};
 use super::login::Connected;
 use super::panics::poll_guarded;
@@ -98,7 +97,8 @@ impl Tail {
             if finish.cancel
                 && let Some(request) = session.cancel()
             {
-                Box::pin(call_off(backend, session.backend(), request)).await;
+                let stubborn = || door.observers.emit(&Event::BackendStaysAtWork { session: session.id(), pid: request.pid });
+                Box::pin(door.house.call_offs.call_off(backend, session.backend(), request, stubborn)).await;
             }
         };
         tokio::join!(leave_client, leave_backend);

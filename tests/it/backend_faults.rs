@@ -7,11 +7,11 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::harness::World;
 use crate::harness::daemon::{Config, Daemon};
 use crate::harness::pki::{Credentials, Pki, Profile};
 use crate::harness::postgres::private_dir;
 use crate::harness::wire::{End, Fields, Refusal, Wire, cancel_request, message};
+use crate::harness::{World, wait_until};
 
 /// Postern in front of a socket that a script answers.
 struct Stage {
@@ -291,6 +291,22 @@ fn a_statement_that_a_cancel_has_overtaken_is_cancelled_again() {
         assert_eq!(cancels.recv_timeout(Duration::from_secs(20)).unwrap(), cancel_request(7, &[0, 0, 0, 9])[4..]);
     }
     assert!(cancels.recv_timeout(Duration::from_secs(1)).is_err(), "a backend that has ended is left alone");
+}
+
+#[test]
+fn a_statement_that_catches_every_cancel_keeps_its_place_and_is_told_of() {
+    let world = World::configured(|config| {
+        config.with("hba: [{ database: all, user: all, address: all, method: cert }]\nlimits: { max_connections_per_role: 1 }")
+    });
+    let mut stubborn = world.log_in();
+    stubborn.query("do $$ begin loop begin perform pg_sleep(600); exception when query_canceled then null; end; end loop; end $$");
+    world.postgres.wait_until("select count(*) = 1 from pg_stat_activity where usename = 'alice' and wait_event = 'PgSleep'");
+    stubborn.reset();
+    wait_until("the log tells of it", || world.postern().log().contains("the backend goes on with a statement whose session is over"));
+    let refused = Wire::log_in(world.address(), &world.alice, "alice").err().unwrap().to_string();
+    assert!(refused.contains("53300"), "{refused}");
+    world.postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'alice'");
+    wait_until("its place is free", || Wire::log_in(world.address(), &world.alice, "alice").is_ok());
 }
 
 fn admit(stream: &mut (impl Read + Write)) {
