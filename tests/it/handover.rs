@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
@@ -195,6 +196,23 @@ fn a_predecessor_that_is_killed_before_the_successor_serves_leaves_nobody_outsid
     let served_by = u32::try_from(house.asked()).unwrap();
     signal("INT", served_by);
     assert!(successor.wait().unwrap().success());
+}
+
+#[test]
+fn a_successor_that_is_gone_when_it_would_be_told_to_serve_changes_nothing() {
+    let mut house = House::new();
+    let socket = house.config.dir().join("admin.sock");
+    let mut dying = UnixStream::connect(&socket).unwrap();
+    dying.write_all(b"{\"v\":1,\"verb\":\"handover\"}\n").unwrap();
+    assert!(dying.read(&mut [0; 64]).unwrap() > 0);
+    // It hears nothing any more.
+    dying.shutdown(Shutdown::Read).unwrap();
+    dying.write_all(b"{\"serving\":true}\n").unwrap();
+    house.world.postern().wait_for_record(|record| record["verb"] == "handover" && record["result"] == "failed");
+    drop(house.world.log_in());
+    assert_eq!(house.asked(), u64::from(house.world.postern().pid()));
+    assert!(house.world.postern_mut().end("INT").success());
+    assert!(!socket.exists(), "its name is its own again");
 }
 
 #[test]
