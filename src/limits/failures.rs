@@ -23,9 +23,12 @@ const LONGEST_WAIT: Duration = Duration::from_millis(150);
 /// How long a failed handshake of a slowed address keeps its turn.
 const PENALTY: Duration = Duration::from_millis(100);
 
+/// Where addresses are that hash alike. Most rows of a quiet door are never made.
+type Row = Option<Box<[Option<Entry>; WAYS]>>;
+
 /// The failures of addresses, as leaky buckets in a table of fixed size.
 pub struct FailureBudget {
-    table: Mutex<Box<[[Option<Entry>; WAYS]]>>,
+    table: Mutex<Box<[Row]>>,
     hasher: RandomState,
     started: Instant,
 }
@@ -48,8 +51,7 @@ pub struct Turn(Option<OwnedSemaphorePermit>);
 
 impl Default for FailureBudget {
     fn default() -> Self {
-        let table = vec![[const { None }; WAYS]; ROWS].into();
-        Self { table: Mutex::new(table), hasher: RandomState::new(), started: Instant::now() }
+        Self { table: Mutex::new(vec![None; ROWS].into()), hasher: RandomState::new(), started: Instant::now() }
     }
 }
 
@@ -74,7 +76,7 @@ impl FailureBudget {
         let now = self.now();
         let row = self.row_of(address);
         let mut table = self.lock();
-        let entry = table.get_mut(row)?.iter_mut().flatten().find(|entry| entry.address == address)?;
+        let entry = table.get_mut(row)?.as_mut()?.iter_mut().flatten().find(|entry| entry.address == address)?;
         entry.leak(now, per_second);
         let burst = u64::from(per_second).saturating_mul(1000);
         (entry.level > burst).then(|| Arc::clone(entry.turns.get_or_insert_with(|| Arc::new(Semaphore::new(TURNS)))))
@@ -84,6 +86,7 @@ impl FailureBudget {
         let row = self.row_of(address);
         let mut table = self.lock();
         let Some(row) = table.get_mut(row) else { return };
+        let row = row.get_or_insert_with(|| Box::new([const { None }; WAYS]));
         row.iter_mut().flatten().for_each(|entry| entry.leak(now, per_second));
         let known = row.iter().position(|entry| entry.as_ref().is_some_and(|entry| entry.address == address));
         let least = || row.iter().enumerate().min_by_key(|(_, entry)| entry.as_ref().map_or(0, |entry| entry.level)).map(|(at, _)| at);
@@ -106,7 +109,7 @@ impl FailureBudget {
     }
 
     /// A poisoned lock holds a sound state: nothing between lock and unlock can panic half-way.
-    fn lock(&self) -> MutexGuard<'_, Box<[[Option<Entry>; WAYS]]>> {
+    fn lock(&self) -> MutexGuard<'_, Box<[Row]>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
