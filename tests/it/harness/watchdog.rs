@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a test may take. What takes longer is ignored by default and run in the main thread (`--test-threads=1`), where nobody watches.
+/// How long a test may take. What takes longer is ignored by default, and where that is run nobody watches.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A test is looked after for as long as it holds one of these.
@@ -22,8 +22,9 @@ impl Watched {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         WATCHING.call_once(|| drop(thread::spawn(look_on)));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let may_take_long = std::env::args().any(|argument| argument == "--ignored" || argument == "--include-ignored");
         // libtest gives its threads the tests' names.
-        if let Some(test) = thread::current().name().filter(|name| *name != "main") {
+        if let Some(test) = thread::current().name().filter(|_| !may_take_long) {
             watched().insert(number, (test.to_owned(), Instant::now()));
         }
         Self(number)
