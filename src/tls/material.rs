@@ -107,7 +107,8 @@ impl Source<'_> {
 
     /// A deny list, which is text; an empty file denies nobody.
     pub(super) fn denylist(&self) -> Result<Denylist, Vec<MaterialFault>> {
-        let (bytes, _) = self.read_or_empty(MAX_DENYLIST).map_err(|fault| vec![fault])?;
+        let absent = format!("make it, it may be empty: touch {}", self.file.display());
+        let (bytes, _) = self.read_or_empty(MAX_DENYLIST, &absent).map_err(|fault| vec![fault])?;
         let text = str::from_utf8(&bytes).map_err(|_| vec![self.fault("it is not UTF-8; write it as UTF-8 text, an entry a line")])?;
         Denylist::parse(text)
             .map_err(|faults| faults.iter().map(|fault| self.fault(format!("line {}: {}", fault.line, fault.what))).collect())
@@ -140,11 +141,11 @@ impl Source<'_> {
         if faults.is_empty() { Ok(crls) } else { Err(faults) }
     }
 
-    /// The bytes of the regular file, at most `limit`, and what the open file is.
-    fn read_or_empty(&self, limit: u64) -> Result<(Vec<u8>, Metadata), MaterialFault> {
+    /// The bytes of the regular file, at most `limit`, and what the open file is; `absent` says what to do where there is none.
+    fn read_or_empty(&self, limit: u64, absent: &str) -> Result<(Vec<u8>, Metadata), MaterialFault> {
         #[allow(clippy::wildcard_enum_match_arm)] // io::ErrorKind is non-exhaustive
         let unreadable = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => self.fault("there is no such file; give the path of a PEM file, or make it with `postern pki`"),
+            std::io::ErrorKind::NotFound => self.fault(format!("there is no such file; {absent}")),
             std::io::ErrorKind::PermissionDenied => {
                 let us = os::us();
                 self.fault(format!(
@@ -157,7 +158,7 @@ impl Source<'_> {
         let file = os::open_at_once(self.file).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
-            return Err(self.fault("it is not a regular file; give the path of a PEM file"));
+            return Err(self.fault("it is not a regular file; give the path of one"));
         }
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -169,7 +170,7 @@ impl Source<'_> {
 
     /// The same, at least one.
     fn read(&self, limit: u64) -> Result<(Vec<u8>, Metadata), MaterialFault> {
-        let (bytes, metadata) = self.read_or_empty(limit)?;
+        let (bytes, metadata) = self.read_or_empty(limit, "give the path of a PEM file, or make it with `postern pki`")?;
         if bytes.is_empty() {
             return Err(self.fault("it is empty; a PEM file was expected"));
         }

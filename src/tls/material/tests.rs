@@ -51,6 +51,17 @@ fn a_file_that_is_missing_or_empty_or_a_folder_says_so() {
 }
 
 #[test]
+fn a_deny_list_that_is_missing_says_how_to_make_it() {
+    let folder = TempDir::new().expect("a folder");
+    let missing = folder.path().join("denied.txt");
+    let source = Source { file: &missing, setting: "denylist_file" };
+    let faults = source.denylist().expect_err("no file");
+    assert_eq!(faults[0].what, format!("there is no such file; make it, it may be empty: touch {}", missing.display()));
+    std::fs::write(&missing, "").expect("the file");
+    assert!(source.denylist().is_ok());
+}
+
+#[test]
 fn a_pipe_is_refused_and_not_waited_for() {
     let folder = TempDir::new().expect("a folder");
     let pipe = folder.path().join("pipe");
