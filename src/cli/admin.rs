@@ -268,7 +268,7 @@ fn reloaded(outcome: &ReloadOutcome) -> String {
     }];
     lines.extend(outcome.faults.iter().cloned());
     if !outcome.needs_restart.is_empty() {
-        lines.push(format!("takes a restart: {}", outcome.needs_restart.join(", ")));
+        lines.push(format!("takes a restart: {}; postern serve --handover, or restart the service", outcome.needs_restart.join(", ")));
     }
     if outcome.ended > 0 {
         lines.push(format!("sessions told to end: {}", outcome.ended));

@@ -26,7 +26,10 @@ fn postern_reload_says_what_has_changed_and_what_takes_a_restart() {
     assert_eq!(site.reload(), "applied: nothing has changed\n");
     let yaml = site.config.clone().with("limits: { max_connections: 7 }\nlog: { level: debug }").yaml();
     site.write("postern.yaml", &yaml);
-    assert_eq!(site.reload(), "applied: limits.max_connections\ntakes a restart: log.level\n");
+    assert_eq!(
+        site.reload(),
+        "applied: limits.max_connections\ntakes a restart: log.level; postern serve --handover, or restart the service\n"
+    );
     let reply: Value = serde_json::from_str(&succeeded(site.postern(&["reload", "--json"]))).unwrap();
     let outcome = &reply["reload"];
     assert_eq!((&outcome["result"], &outcome["trigger"], &outcome["changed"]), (&json!("applied"), &json!("admin"), &json!([])));
