@@ -3,6 +3,7 @@
 mod account;
 mod capabilities;
 mod clock;
+mod connect;
 mod descriptors;
 mod listeners;
 mod lock;
@@ -27,6 +28,9 @@ use nix::unistd::{Gid, Pid, Uid, getgroups, setegid, seteuid, setgroups};
 pub use account::Account;
 pub use capabilities::{drop_capabilities, empty_bounding_set};
 pub use clock::monotonic;
+pub use connect::connect_at_once;
+#[cfg(test)]
+pub use connect::stopped_listener;
 pub use descriptors::{Peer, close, receive_with_descriptors, send_with_descriptors};
 pub use listeners::Listeners;
 pub use lock::Lock;

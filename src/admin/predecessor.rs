@@ -56,6 +56,8 @@ enum Obstacle {
     Foreign { found: u32, expected: u32 },
     /// It says why not.
     Refused(Fault),
+    /// It says nothing.
+    Silent,
     /// What came is no answer.
     Answer(String),
     /// What the kernel said.
@@ -104,7 +106,7 @@ impl Incumbent {
 
 /// Whether nobody answers at an admin socket.
 fn is_deserted(path: &Path) -> bool {
-    StdStream::connect(path).is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
+    os::connect_at_once(path).is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
 }
 
 /// What it says instead.
@@ -176,7 +178,7 @@ async fn hear(mut said: BufReader<OwnedReadHalf>, waiting: &Waiting) -> io::Resu
 }
 
 fn ask(path: &Path, uid: u32) -> Result<Option<Incumbent>, Obstacle> {
-    let mut stream = match StdStream::connect(path) {
+    let mut stream = match os::connect_at_once(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
         stream => stream?,
     };
@@ -222,7 +224,9 @@ fn listening(descriptors: Vec<OwnedFd>, addresses: &[String]) -> Result<Vec<TcpL
 
 impl From<io::Error> for Obstacle {
     fn from(error: io::Error) -> Self {
-        Self::Kernel(error)
+        // What connect(2) says where too many wait already, and read(2) once our patience is over.
+        let is_silence = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        if is_silence { Self::Silent } else { Self::Kernel(error) }
     }
 }
 
@@ -235,6 +239,9 @@ impl fmt::Display for HandoverError {
                 write!(f, "it runs as uid {found}, and this one is going to be uid {expected}; stop it, and start without --handover")
             }
             Obstacle::Refused(fault) => write!(f, "{fault}; wait for its end, or stop it, and start without --handover"),
+            Obstacle::Silent => {
+                write!(f, "it does not answer; if it is stopped, let it go on (CONT) or kill it, and start without --handover")
+            }
             Obstacle::Answer(what) => write!(f, "its answer cannot be understood ({what}); is it of another version?"),
             Obstacle::Kernel(error) => write!(f, "{error}"),
         }
@@ -266,6 +273,16 @@ mod tests {
         }
         let refused = relieve("{\"v\":1,\"error\":{\"code\":\"too_long\",\"message\":\"too late\"}}\n").await;
         assert_eq!(refused.unwrap_err().to_string(), "too late");
+    }
+
+    #[test]
+    fn a_daemon_that_is_stopped_is_not_waited_for_and_the_message_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let (_listener, _waiting) = os::stopped_listener(&path);
+        let refusal = Incumbent::ask(&path, os::effective_uid()).unwrap_err().to_string();
+        assert!(refusal.contains("it does not answer; if it is stopped, let it go on (CONT) or kill it"), "{refusal}");
+        assert!(!is_deserted(&path));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,6 +48,8 @@ enum Obstacle {
     Folder(u32),
     /// Somebody answers there.
     Alive,
+    /// Somebody listens there and answers nobody.
+    Silent,
     /// What the kernel said.
     Kernel(io::Error),
 }
@@ -113,8 +115,10 @@ fn make_way(path: &Path, takes_over: bool) -> Result<(), Obstacle> {
     if found.uid() != os::effective_uid() {
         return Err(Obstacle::Foreign(found.uid()));
     }
-    match UnixStream::connect(path) {
+    match os::connect_at_once(path) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock && takes_over => Ok(()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(Obstacle::Silent),
         Err(error) => Err(error.into()),
         Ok(_) if takes_over => Ok(()),
         Ok(_) => Err(Obstacle::Alive),
@@ -180,6 +184,12 @@ impl fmt::Display for SocketError {
                 "its folder belongs to uid {uid}, expected this user or root, or a sticky folder; choose a folder that only Postern may write to"
             ),
             Obstacle::Alive => write!(f, "another process answers there; stop it, or choose another name"),
+            Obstacle::Silent => {
+                write!(
+                    f,
+                    "a process listens there and does not answer; if it is stopped, let it go on (CONT) or kill it, or choose another name"
+                )
+            }
             Obstacle::Kernel(error) => write!(f, "{error}; its folder must exist, and this user must be able to write to it"),
         }
     }
@@ -218,6 +228,16 @@ mod tests {
         let refusal = AdminSocket::bind(&path, false).unwrap_err().to_string();
         assert!(refusal.contains("another process answers there"), "{refusal}");
         drop(alive);
+    }
+
+    #[test]
+    fn a_socket_whose_process_is_stopped_is_neither_waited_for_nor_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let (_listener, _waiting) = os::stopped_listener(&path);
+        let refusal = AdminSocket::bind(&path, false).unwrap_err().to_string();
+        assert!(refusal.contains("does not answer; if it is stopped, let it go on (CONT) or kill it"), "{refusal}");
+        assert!(AdminSocket::bind(&path, true).is_ok(), "its owner has given it up");
     }
 
     #[test]
