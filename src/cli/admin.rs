@@ -1,7 +1,9 @@
 //! `postern status`, `sessions`, `kill`, `reload` and `drain`: a question to the running daemon through its admin socket.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,9 +15,13 @@ use super::{ConfigFile, Exit};
 use crate::admin::{Body, DrainLine, ReloadOutcome, Reply, Request, Selector, SessionLine, Status, lines};
 use crate::config;
 use crate::observe::{Word, harmless_json};
+use crate::os;
 
 /// How long the daemon may take to answer; it may have to read a list of a million entries first.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who may be anybody.
+const ROOT: u32 = 0;
 
 /// How to ask the running daemon.
 #[derive(Debug, Args)]
@@ -69,6 +75,8 @@ struct Target {
 enum AskError {
     /// The socket cannot be reached.
     Socket(PathBuf, io::Error),
+    /// Somebody else answers there, and may say anything: the socket, and whose process it is.
+    Foreign(PathBuf, u32),
     /// What came is no reply.
     Reply(serde_json::Error),
 }
@@ -81,6 +89,12 @@ impl fmt::Display for AskError {
                 let advice = ADVICE.iter().find(|(kind, _)| *kind == error.kind());
                 advice.map_or(Ok(()), |(_, advice)| write!(f, "; {advice}"))
             }
+            Self::Foreign(path, uid) => write!(
+                f,
+                "{}: a process of uid {uid} listens there, expected one of root, of this user, of the configuration's `user` or of the \
+                 folder's owner; nothing was asked; find out whose socket it is, and give Postern a folder that only it may write to",
+                path.display()
+            ),
             Self::Reply(error) => write!(f, "the daemon's reply cannot be understood ({error}); is it of another version?"),
         }
     }
@@ -127,14 +141,15 @@ pub(super) fn kill(killing: Killing) -> Exit {
 /// Asks and prints the answer.
 fn run(request: &Request, asking: Asking) -> Exit {
     let Asking { config, socket, json } = asking;
-    let socket = match socket.map_or_else(|| configured(&config.path()), Ok) {
+    let path = config.path();
+    let socket = match socket.map_or_else(|| configured(&path), Ok) {
         Ok(socket) => socket,
         Err(fault) => {
             eprintln!("{fault}");
             return Exit::Config;
         }
     };
-    let outcome = ask(&socket, request).and_then(|(reply, connection)| {
+    let outcome = connect(&socket, &path).and_then(|stream| ask(stream, &socket, request)).and_then(|(reply, connection)| {
         let exit = print(request, &reply, json);
         if matches!((request, exit), (Request::Drain { wait: true }, Exit::Done)) {
             until_it_has_ended(connection).map_err(|error| AskError::Socket(socket, error))?;
@@ -155,10 +170,25 @@ fn configured(path: &Path) -> Result<PathBuf, String> {
     })
 }
 
+/// Reaches whoever listens there, if it is one who may be the daemon: in a folder that others may write to, as a sticky one, the name is
+/// whose socket came first. The user whom the service manager starts it as is in no file of ours, but owns its folder.
+fn connect(socket: &Path, config: &Path) -> Result<UnixStream, AskError> {
+    let fault = |error| AskError::Socket(socket.to_owned(), error);
+    let stream = os::connect_at_once(socket).map_err(fault)?;
+    let peer = os::Peer::of(&stream).map_err(fault)?;
+    let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = fs::metadata(folder).map_err(fault)?.uid();
+    let is_ours = [ROOT, os::effective_uid(), owner].contains(&peer.uid);
+    if is_ours || config::daemons_user(config).is_some_and(|user| user.uid == peer.uid) {
+        Ok(stream)
+    } else {
+        Err(AskError::Foreign(socket.to_owned(), peer.uid))
+    }
+}
+
 /// The reply, and the connection that it came by.
-fn ask(socket: &Path, request: &Request) -> Result<(Reply, BufReader<UnixStream>), AskError> {
+fn ask(mut stream: UnixStream, socket: &Path, request: &Request) -> Result<(Reply, BufReader<UnixStream>), AskError> {
     let exchange = || {
-        let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.write_all(request.line().as_bytes())?;

@@ -42,7 +42,7 @@ pub use settings::{
 use diagnostic::Faults;
 use reader::Section;
 
-use crate::os;
+use crate::os::{self, Account};
 
 /// A configuration that can be used, and where its keys stand.
 #[derive(Clone, Debug)]
@@ -80,6 +80,12 @@ pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Diagnostics> {
         }
     };
     read_file(path).map_err(Faults::from).and_then(|text| find(&text)).map_err(|faults| faults.of(path))
+}
+
+/// `user` of a file that may be at fault elsewhere; `None` if it names none, or cannot be read.
+pub fn daemons_user(path: &Path) -> Option<Account> {
+    let text = read_file(path).ok()?;
+    resolve::user(&Section::root(&root(&text).ok()?, &mut Faults::default()), &mut Faults::default()).flatten()
 }
 
 /// Every setting that `serve` would work by, those included that the file leaves to their defaults: as YAML that means the same.

@@ -21,6 +21,7 @@ use crate::backend::{BackendSettings, BackendTarget, Introduction, LookupSetting
 use crate::harden::{HardenSettings, Mode};
 use crate::limits::SessionLimits;
 use crate::observe::{AuditDestination, AuditSettings, LogFormat, LogLevel, LogSettings, ObserveSettings, OnFailure};
+use crate::os::Account;
 use crate::policy::Policy;
 use crate::tls::{TlsSettings, X509V1};
 use crate::types::RoleName;
@@ -219,8 +220,13 @@ fn log(section: &Section<'_>, faults: &mut Faults) -> Option<LogSettings> {
 fn harden(root: &Section<'_>, faults: &mut Faults) -> Option<HardenSettings> {
     let modes = choice(&[("required", Mode::Required), ("best_effort", Mode::BestEffort), ("none", Mode::None)]);
     let mode = root.optional("harden", Mode::BestEffort, modes, faults);
-    let user = root.optional("user", None, nullable(account), faults);
+    let user = user(root, faults);
     Some(HardenSettings { mode: mode?, user: user? })
+}
+
+/// The OS user to become, if there is one.
+pub(super) fn user(root: &Section<'_>, faults: &mut Faults) -> Option<Option<Account>> {
+    root.optional("user", None, nullable(account), faults)
 }
 
 const POSTGRESQL_PORT: u16 = 5432;

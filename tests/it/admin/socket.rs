@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -226,6 +226,37 @@ fn another_user_is_refused_even_where_the_mode_would_let_him_in() {
     let record = office.world.postern().wait_for_record(|record| record["event"] == "admin" && record["result"] == "forbidden");
     assert_ne!(record["peer"]["uid"], 0);
     assert_eq!(office.sessions().len(), 1);
+}
+
+#[test]
+fn another_users_socket_is_not_asked_unless_the_configuration_or_its_folder_makes_it_the_daemons() {
+    if !Uid::effective().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let socket = dir.path().join("admin.sock");
+    let script = "use IO::Socket::UNIX; my $l = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 5) or die \"$!\\n\"; \
+                  while (my $s = $l->accept) { my $asked = <$s>; \
+                  print $s qq({\"v\":1,\"killed\":[\"01JD6Y\"]}\\n) if defined $asked; close $s }";
+    let nobody = ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--pdeathsig=KILL", "/usr/bin/perl", "-e", script];
+    let mut impostor = Command::new("setpriv").args(nobody).arg(&socket).current_dir("/").spawn().unwrap();
+    wait_until("the other user listens", || UnixStream::connect(&socket).is_ok());
+    let (named, unnamed) = (dir.path().join("named.yaml"), dir.path().join("unnamed.yaml"));
+    fs::write(&named, "user: nobody\n").unwrap();
+    fs::write(&unnamed, "user: null\n").unwrap();
+    let kill = |config: &Path| postern(&["kill", "01JD6Y", "--socket", socket.to_str().unwrap(), "-c", config.to_str().unwrap()]);
+    let refused = kill(&unnamed);
+    let by_configuration = kill(&named);
+    std::os::unix::fs::chown(dir.path(), Some(fs::metadata(&socket).unwrap().uid()), None).unwrap();
+    let by_folder = kill(&unnamed);
+    impostor.kill().unwrap();
+    impostor.wait().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stdout.is_empty() && String::from_utf8_lossy(&refused.stderr).contains("nothing was asked"), "{refused:?}");
+    assert!(succeeded(by_configuration).contains("told to end"));
+    assert!(succeeded(by_folder).contains("told to end"));
 }
 
 #[test]
