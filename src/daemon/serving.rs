@@ -180,7 +180,6 @@ impl Serving {
     /// Lets the sessions leave, where there is time for it, and ends what is left.
     async fn end(self, told: Told, signals: &mut Signals) {
         let Self { observers, snapshots, house, admin, phase, stop, mut all_gone, mut leaving, reloading, hangup: _ } = self;
-        reloading.abort();
         phase.send_replace(Phase::Draining);
         let mut shutdown = snapshots.current().terms().shutdown();
         if matches!(told, Told::Leave(Leaving::HandedOver { .. })) {
@@ -208,6 +207,8 @@ impl Serving {
             () = leave_to_successor(&mut leaving, &admin, &stop, &observers) => {}
             () = ending => {}
         }
+        // Until here: who stays for the rest of a transaction is judged by what the files say meanwhile.
+        reloading.abort();
     }
 }
 

@@ -216,6 +216,23 @@ fn a_successor_that_is_gone_when_it_would_be_told_to_serve_changes_nothing() {
 }
 
 #[test]
+fn a_certificate_that_is_revoked_ends_its_session_with_the_predecessor_too() {
+    let mut kept = None;
+    let more = "admin: { socket: admin.sock }\nreload: { poll: 1s }";
+    let world = World::configured(|config| kept.insert(config.with_crl().with(more)).clone());
+    let mut house = House { world, config: kept.unwrap() };
+    let bob = house.world.pki.named_with_serial("bob", 0x0b0b);
+    let mut session = Wire::log_in(house.world.address(), &bob, "bob").unwrap();
+    session.rows("begin");
+    let _successor = Daemon::taking_over(&house.config);
+    house.handed_over();
+    fs::write(house.config.dir().join("client-ca.crl"), house.world.pki.crl_pem_with(&[0x0b0b])).unwrap();
+    let words = session.read_message().unwrap().fields().to_string();
+    assert_eq!(words, "FATAL 57P01 terminating connection because the client certificate has been revoked");
+    assert!(house.world.postern_mut().ended().success());
+}
+
+#[test]
 fn one_successor_at_a_time_is_given_the_listeners() {
     let house = House::new();
     let mut first = UnixStream::connect(house.config.dir().join("admin.sock")).unwrap();
