@@ -11,7 +11,7 @@ use crate::notice::Notice;
 
 /// What a fence around `resources` leaves open that folders of their own would close, and how.
 pub(super) fn gaps(resources: &Resources) -> Vec<Notice> {
-    wide_folders(resources).into_iter().chain(removable_trail(resources)).chain(replaceable_sockets(resources)).collect()
+    wide_folders(resources).into_iter().chain(shared_folders(resources)).chain(replaceable_sockets(resources)).collect()
 }
 
 /// What is renewed can be anything in its folder tomorrow, so all in it is within reach; and some folders are everybody's.
@@ -39,20 +39,48 @@ fn is_everybodys(folder: &Path) -> bool {
     EVERYBODYS.iter().any(|everybodys| folder == Path::new(everybodys)) || folder.parent() == Some(Path::new("/home"))
 }
 
-/// Landlock gives rights to all beneath a folder. Where sockets are made and removed files can be, so a trail there can be taken away.
-fn removable_trail(resources: &Resources) -> Option<Notice> {
-    let trail = resources.appended.iter().flat_map(folders_of).collect::<BTreeSet<_>>();
-    resources.sockets.iter().find_map(|socket| {
-        let shared = folders_of(socket).into_iter().find(|folder| trail.iter().any(|trail| trail.starts_with(folder)))?;
-        let files = keys(resources.appended.iter().map(|file| file.setting.as_str()));
-        let found = format!(
-            "{}: found in {}, and {files} there or below; expected a folder without it, since who makes and removes sockets there can \
-             remove the trail",
-            socket.setting,
-            shared.display()
-        );
-        Some(Notice::new(found, "give the socket a folder of its own, as /run/postern"))
-    })
+/// Landlock gives rights to all beneath a folder. Where sockets are made and removed files can be, the trail and what is read among them;
+/// where the trail is, files can be made and appended to. A folder is told once, for the most that can be done in it.
+fn shared_folders(resources: &Resources) -> Vec<Notice> {
+    let by_sockets = by_folder(&resources.sockets);
+    let removable = by_sockets.iter().filter_map(|(folder, settings)| {
+        let files = below(folder, resources.appended.iter().chain(&resources.read))?;
+        Some(shared(folder, settings, &files, "makes and removes sockets there can remove", "the socket", "/run/postern"))
+    });
+    let by_trail = by_folder(&resources.appended);
+    let writable = by_trail.iter().filter(|(folder, _)| !by_sockets.contains_key(*folder)).filter_map(|(folder, settings)| {
+        let files = below(folder, &resources.read)?;
+        Some(shared(folder, settings, &files, "makes files there and appends to them can change", "the trail", "/var/log/postern"))
+    });
+    removable.chain(writable).collect()
+}
+
+fn shared(folder: &Path, settings: &BTreeSet<&str>, files: &BTreeSet<&str>, who: &str, what: &str, example: &str) -> Notice {
+    let found = format!(
+        "{}: found in {}, and {} there or below; expected a folder without them, since who {who} them",
+        keys(settings.iter().copied()),
+        folder.display(),
+        keys(files.iter().copied())
+    );
+    Notice::new(found, format!("give {what} a folder of its own, as {example}"))
+}
+
+/// The folders of these, each with the keys that lead there.
+fn by_folder(all: &[Named<PathBuf>]) -> BTreeMap<PathBuf, BTreeSet<&str>> {
+    let mut found = BTreeMap::<PathBuf, BTreeSet<&str>>::new();
+    for named in all {
+        for folder in folders_of(named) {
+            found.entry(folder).or_default().insert(&named.setting);
+        }
+    }
+    found
+}
+
+/// The keys of those that lie in a folder or below; `None` if there are none.
+fn below<'a>(folder: &Path, all: impl IntoIterator<Item = &'a Named<PathBuf>>) -> Option<BTreeSet<&'a str>> {
+    let lies_below = |named: &&Named<PathBuf>| folders_of(named).iter().any(|own| own.starts_with(folder));
+    let found = all.into_iter().filter(lies_below).map(|named| named.setting.as_str()).collect::<BTreeSet<_>>();
+    (!found.is_empty()).then_some(found)
 }
 
 /// In a folder that everybody may write to, and that is not sticky, anybody can put a socket of his own in the place of ours.
@@ -185,6 +213,35 @@ mod tests {
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(shown(&resources).len(), told, "{mode:o}");
         }
+    }
+
+    #[test]
+    fn what_is_read_in_the_folder_of_the_trail_or_the_socket_is_told_once_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(dir.join("log")).unwrap();
+        fs::create_dir_all(dir.join("run")).unwrap();
+        let with = |trail: &str, socket: &str, rules: &str| {
+            shown(&Resources {
+                read: vec![Named::new("hba_file", dir.join(rules)), Named::new("tls.ssl_key_file", dir.join(rules))],
+                appended: vec![Named::new("audit.file", dir.join(trail))],
+                sockets: vec![Named::new("admin.socket", dir.join(socket))],
+                ..Resources::default()
+            })
+        };
+        let all = with("audit.jsonl", "admin.sock", "pg_hba.conf");
+        assert_eq!(all.len(), 1, "all in one folder: {all:?}");
+        assert!(all[0].contains(", and audit.file, hba_file, tls.ssl_key_file there or below; "), "{all:?}");
+        let trail = with("log/audit.jsonl", "run/admin.sock", "log/pg_hba.conf");
+        assert_eq!(trail.len(), 1, "{trail:?}");
+        assert!(
+            trail[0].starts_with("audit.file: ") && trail[0].contains(", and hba_file, tls.ssl_key_file there or below; "),
+            "{trail:?}"
+        );
+        assert!(trail[0].ends_with("; give the trail a folder of its own, as /var/log/postern"), "{trail:?}");
+        let socket = with("log/audit.jsonl", "run/admin.sock", "run/pg_hba.conf");
+        assert!(socket.len() == 1 && socket[0].starts_with("admin.socket: "), "{socket:?}");
+        assert_eq!(with("log/audit.jsonl", "run/admin.sock", "pg_hba.conf"), [""; 0], "above it is none of theirs");
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn a_socket_beside_the_trail_is_told_and_is_a_fault_where_all_is_required() {
     });
     let config = kept.unwrap();
     let path = config.dir().join("postern.yaml");
-    let told = format!("admin.socket: found in {}, and audit.file there or below; ", config.dir().canonicalize().unwrap().display());
+    let told = format!("admin.socket: found in {}, and -c, audit.file, ", config.dir().canonicalize().unwrap().display());
     assert!(world.postern().log().contains(&told), "{}", world.postern().log());
     assert!(succeeded(postern(&["check", "-c", path.to_str().unwrap()])).contains(&format!("notice: {told}")));
     fs::write(&path, fs::read_to_string(&path).unwrap() + "\nharden: required\n").unwrap();
