@@ -233,7 +233,7 @@ fn live(size: Size) {
             match turn {
                 turn if turn % size.of(10, 600) == 0 => restart(life, &mut site),
                 // The last half is one process's, whose memory is looked at.
-                turn if turn < turns / 2 && turn % size.of(8, 1200) == 0 => hand_over(life, &mut site),
+                turn if turn < turns / 2 && turn % size.of(8, 1200) == size.of(0, 300) => hand_over(life, &mut site),
                 turn if turn % size.of(5, 40) == 0 => revoke(life, &site, &mut revoked),
                 turn if turn % 4 == 0 => life.cut(&good[turn % good.len()]),
                 turn => rotate(&site, &other, &revoked, turn),
