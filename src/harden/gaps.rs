@@ -16,12 +16,7 @@ pub(super) fn gaps(resources: &Resources) -> Vec<Notice> {
 
 /// What is renewed can be anything in its folder tomorrow, so all in it is within reach; and some folders are everybody's.
 fn wide_folders(resources: &Resources) -> Vec<Notice> {
-    let mut wide = BTreeMap::<PathBuf, BTreeSet<&str>>::new();
-    for named in [&resources.read, &resources.appended, &resources.sockets].into_iter().flatten() {
-        for folder in folders_of(named).into_iter().filter(|folder| is_everybodys(folder)) {
-            wide.entry(folder).or_default().insert(&named.setting);
-        }
-    }
+    let all = [&resources.read, &resources.appended, &resources.sockets].into_iter().flatten();
     let told = |(folder, settings): (PathBuf, BTreeSet<&str>)| {
         let found = format!(
             "{}: found in {}, or by a link that leads there; expected a folder of its own, since all that lies there stays within reach of a \
@@ -31,7 +26,7 @@ fn wide_folders(resources: &Resources) -> Vec<Notice> {
         );
         Notice::new(found, format!("move it to one, as {}", folder.join("postern").display()))
     };
-    wide.into_iter().map(told).collect()
+    by_folder(all).into_iter().filter(|(folder, _)| is_everybodys(folder)).map(told).collect()
 }
 
 /// Whether a folder is one that the file system hierarchy has for many, or somebody's home.
@@ -66,7 +61,7 @@ fn shared(folder: &Path, settings: &BTreeSet<&str>, files: &BTreeSet<&str>, who:
 }
 
 /// The folders of these, each with the keys that lead there.
-fn by_folder(all: &[Named<PathBuf>]) -> BTreeMap<PathBuf, BTreeSet<&str>> {
+fn by_folder<'a>(all: impl IntoIterator<Item = &'a Named<PathBuf>>) -> BTreeMap<PathBuf, BTreeSet<&'a str>> {
     let mut found = BTreeMap::<PathBuf, BTreeSet<&str>>::new();
     for named in all {
         for folder in folders_of(named) {
