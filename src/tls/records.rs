@@ -9,12 +9,18 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus, WriteTraffic};
 use rustls::{CommonState, Error, ServerConfig};
 
-/// The most plaintext that a record carries.
+/// The most plaintext that a record of the client's carries.
 pub(super) const RECORD_PLAINTEXT: usize = 16 * 1024;
+/// The most plaintext that a record of ours carries: as much as a PostgreSQL that encrypts sends at once (src/backend/libpq/pqcomm.c,
+/// PQ_SEND_BUFFER_SIZE), and as libpq is sure to have room for (src/interfaces/libpq/fe-misc.c, pqReadData). Of a longer record it
+/// leaves a part with OpenSSL, and whoever then waits at the socket for it, as its asynchronous users do, waits for ever.
+pub(super) const OUR_RECORD_PLAINTEXT: usize = 8 * 1024;
+/// The header in front of a record.
+pub(super) const RECORD_HEADER: usize = 5;
 /// What a record adds to its plaintext: the header, the content type and the tag.
-pub(super) const RECORD_OVERHEAD: usize = 5 + 1 + 16;
+pub(super) const RECORD_OVERHEAD: usize = RECORD_HEADER + 1 + 16;
 /// The longest record, as rustls takes it.
-pub(super) const RECORD_SIZE: usize = 5 + RECORD_PLAINTEXT + 2048;
+pub(super) const RECORD_SIZE: usize = RECORD_HEADER + RECORD_PLAINTEXT + 2048;
 /// Room for what rustls may put in front of a record of ours: KeyUpdates.
 pub(super) const CONTROL_SIZE: usize = 1024;
 

@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 
-use super::records::{CONTROL_SIZE, RECORD_OVERHEAD, RECORD_PLAINTEXT};
+use super::records::{CONTROL_SIZE, OUR_RECORD_PLAINTEXT, RECORD_OVERHEAD};
 
 /// The most plaintext that is read or written at once: what the relay reads and writes at once, in whole records.
-pub(super) const CHUNK: usize = 4 * RECORD_PLAINTEXT;
+pub(super) const CHUNK: usize = CHUNK_RECORDS * OUR_RECORD_PLAINTEXT;
+const CHUNK_RECORDS: usize = 8;
 /// A chunk in records, and what may come before them.
-pub(super) const SCRATCH_SIZE: usize = CHUNK + 4 * RECORD_OVERHEAD + CONTROL_SIZE;
+pub(super) const SCRATCH_SIZE: usize = CHUNK + CHUNK_RECORDS * RECORD_OVERHEAD + CONTROL_SIZE;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };

@@ -14,6 +14,7 @@ use crate::identity::Certificate;
 use super::TlsSettings;
 use super::hosts::{HostPattern, above, carried, missing};
 use super::material::{MaterialFault, Source};
+use super::records::{OUR_RECORD_PLAINTEXT, RECORD_HEADER};
 use super::refusal::shortened;
 use super::verifier::HandshakeVerifier;
 
@@ -191,6 +192,8 @@ impl ServerSide {
         config.send_tls13_tickets = 0;
         config.max_tls13_tickets = 0;
         config.max_early_data_size = 0;
+        // rustls counts the header in.
+        config.max_fragment_size = Some(RECORD_HEADER + OUR_RECORD_PLAINTEXT);
         config
     }
 }

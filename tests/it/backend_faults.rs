@@ -1,5 +1,6 @@
 //! A database that is away, silent, dying or lying: the client is told the truth, or nothing.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -7,11 +8,12 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::harness::clients::{psycopg_by, succeeded};
 use crate::harness::daemon::{Config, Daemon};
 use crate::harness::pki::{Credentials, Pki, Profile};
 use crate::harness::postgres::private_dir;
 use crate::harness::wire::{End, Fields, Refusal, Wire, cancel_request, message};
-use crate::harness::{World, wait_until};
+use crate::harness::{World, conninfo, wait_until};
 
 /// Postern in front of a socket that a script answers.
 struct Stage {
@@ -219,6 +221,48 @@ fn a_length_that_cannot_be_ends_the_session_behind_the_last_whole_message() {
     assert!(wire.read_message().unwrap().is('T') && wire.read_message().unwrap().is('D'));
     assert_eq!(wire.read_to_end(), (vec![], End::Fin), "nothing says that the result is complete");
     stage.postern.wait_for_record(|record| record["event"] == "session.end" && record["reason"] == "protocol");
+}
+
+/// libpq decrypts one record, as far as it has room for at least 8 KiB, and then its user waits at the socket, which knows nothing of
+/// what OpenSSL has left of that record: behind a longer one, psycopg and pg_basebackup would wait for ever.
+#[test]
+fn a_client_that_waits_at_its_socket_is_never_left_with_half_a_record() {
+    let dir = private_dir();
+    let waits = dir.path().join("waits");
+    let client_waits = waits.clone();
+    let stage = Stage::with(move |mut stream| {
+        admit(&mut stream);
+        read_message(&mut stream);
+        let end = [message('C', b"SELECT 220\0"), message('Z', b"I")].concat();
+        let rows = [row_description(), row().repeat(219)].concat();
+        let last = vec![b'x'; 24 * 1024 - rows.len() - end.len() - 11];
+        let last = message('D', &[&[0, 1, 0, 0][..], &(last.len() as u16).to_be_bytes(), &last].concat());
+        let answer = [rows, last, end].concat();
+        let (beginning, rest) = answer.split_at(8 * 1024);
+        stream.write_all(beginning).unwrap();
+        wait_until("the client waits in the midst of a row", || client_waits.exists());
+        stream.write_all(rest).unwrap();
+        drop(stream.read(&mut [0; 1]));
+    });
+    let script = "
+import pathlib, select
+with psycopg.connect(conninfo, autocommit=True) as connection:
+    libpq = connection.pgconn
+    libpq.send_query(b'select')
+    while libpq.is_busy():
+        if not select.select([libpq.socket], [], [], 20)[0]:
+            sys.exit('the rest of the answer never came')
+        libpq.consume_input()
+        pathlib.Path(waits).touch()
+    print(libpq.get_result().ntuples, libpq.get_result())
+";
+    let conninfo = conninfo(stage.postern.address(), "alice", &stage.alice, dir.path());
+    // The wheel's libpq, and Debian's.
+    for implementation in ["binary", "python"] {
+        let script = format!("waits = '{}'{script}", waits.display());
+        assert_eq!(succeeded(psycopg_by(implementation, &conninfo, &script)), "220 None\n");
+        fs::remove_file(&waits).unwrap();
+    }
 }
 
 #[test]

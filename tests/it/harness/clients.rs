@@ -71,10 +71,16 @@ impl Clients {
 
 /// A psycopg script. It finds its connection string in `conninfo` and prints what the test wants to know.
 pub fn psycopg(conninfo: &str, script: &str) -> Output {
+    psycopg_by("binary", conninfo, script)
+}
+
+/// The same by one of psycopg's implementations: `binary` brings a libpq along, `python` takes Debian's.
+pub fn psycopg_by(implementation: &str, conninfo: &str, script: &str) -> Output {
     let python = super::tools().join("python/bin/python");
     assert!(python.exists(), "there is no psycopg here: run `make test`, which installs it");
     let prelude = format!("import psycopg, sys, time, threading\nconninfo = {conninfo:?}\n");
-    Command::new(python).args(["-c", &(prelude + script)]).env("HOME", "/nonexistent").output().unwrap()
+    let mut python = Command::new(python);
+    python.args(["-c", &(prelude + script)]).env("HOME", "/nonexistent").env("PSYCOPG_IMPL", implementation).output().unwrap()
 }
 
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {

@@ -97,13 +97,7 @@ impl World {
     }
 
     pub fn conninfo_of(&self, user: &str, credentials: &Credentials) -> String {
-        let CredentialFiles { certificate, key } = credentials.write(self.files.path(), user);
-        format!(
-            "host=127.0.0.1 port={} user={user} dbname=postgres sslmode=require sslcert={} sslkey={}",
-            self.address().port(),
-            certificate.display(),
-            key.display()
-        )
+        conninfo(self.address(), user, credentials, self.files.path())
     }
 
     /// Alice's session, just logged in.
@@ -111,6 +105,17 @@ impl World {
     pub fn log_in(&self) -> Wire {
         Wire::log_in(self.address(), &self.alice, "alice").unwrap_or_else(|refusal| panic!("alice was refused: {refusal}"))
     }
+}
+
+/// How `user` connects to `address`, for libpq, with what is written to `dir`.
+pub fn conninfo(address: SocketAddr, user: &str, credentials: &Credentials, dir: &Path) -> String {
+    let CredentialFiles { certificate, key } = credentials.write(dir, user);
+    format!(
+        "host=127.0.0.1 port={} user={user} dbname=postgres sslmode=require sslcert={} sslkey={}",
+        address.port(),
+        certificate.display(),
+        key.display()
+    )
 }
 
 /// What `hostssl all all all cert` and `hostssl replication all all cert` say.
