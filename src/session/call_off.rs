@@ -18,6 +18,9 @@ use crate::wire::CancelRequest;
 
 /// How long the backend is asked to end.
 const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a backend may take to end that says it is idle, before it is taken for one that is not: it would have told only at the next
+/// Sync. When a service stops, thousands end at once.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
 /// The pause behind the first cancel. Each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Cancels of all sessions that are on their way at once. Each is a process to PostgreSQL and a place in the queue that logins need too.
@@ -34,11 +37,12 @@ impl Default for CallOffs {
 }
 
 impl CallOffs {
-    /// Has the backend leave what it does, and waits until it has; `stubborn` is called where it does not, as a statement that catches
+    /// Has the backend leave what it does, if it is `at_work` or proves to be, and waits until it has; `stubborn` is called where it does not, as a statement that catches
     /// every cancel. Then it ends when it next says something, and until then it is waited for: its place is not another's yet.
     pub(super) async fn call_off(
         &self,
         mut backend: BackendStream,
+        at_work: bool,
         settings: &BackendSettings,
         request: &CancelRequest,
         stubborn: impl FnOnce(),
@@ -46,7 +50,7 @@ impl CallOffs {
         let _ = backend.shutdown().await;
         tokio::select! {
             () = discard(&mut backend, usize::MAX) => return,
-            never = self.cancel_again_and_again(settings, request) => match never {},
+            never = self.cancel_again_and_again(at_work, settings, request) => match never {},
             () = sleep(PATIENCE) => {}
         }
         stubborn();
@@ -54,7 +58,10 @@ impl CallOffs {
         let _ = backend.read(&mut [0; 1]).await;
     }
 
-    async fn cancel_again_and_again(&self, settings: &BackendSettings, request: &CancelRequest) -> Infallible {
+    async fn cancel_again_and_again(&self, at_work: bool, settings: &BackendSettings, request: &CancelRequest) -> Infallible {
+        if !at_work {
+            sleep(IDLE_GRACE).await;
+        }
         let mut pause = FIRST_PAUSE;
         loop {
             if let Ok(_turn) = self.0.acquire().await {

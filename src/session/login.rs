@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout_at};
 use super::Transport;
 use super::answer::Answer;
 use super::arrival::Arrival;
+use super::closing::discard;
 use super::judge::Judgement;
 use super::live::Newcomer;
 use super::notice;
@@ -88,12 +89,13 @@ impl<S: Transport> Connecting<S> {
             answer.put_before_ready(notice);
         }
         let (greeting, early, cancel) = answer.into_parts();
+        let Holding { role, clientname, bounds, request, permit, .. } = holding;
         let reject = |error, stream, arrival| Rejected::new(error, Reply::Encrypted(Box::new(stream)), arrival);
         if let Err(error) = outcome {
+            abandon(backend, permit);
             return Err(reject(error, stream, arrival).after(greeting));
         }
         let terms = &arrival.terms;
-        let Holding { role, clientname, bounds, request, permit, .. } = holding;
         let newcomer = Newcomer {
             id: arrival.trail.session,
             client: arrival.trail.client,
@@ -109,7 +111,10 @@ impl<S: Transport> Connecting<S> {
         };
         let registration = match attempt(enter(&arrival, newcomer)).await {
             Ok(registration) => registration,
-            Err(error) => return Err(reject(error, stream, arrival)),
+            Err(error) => {
+                abandon(backend, permit);
+                return Err(reject(error, stream, arrival));
+            }
         };
         Ok(Connected { stream, backend, registration, permit, greeting, early, arrival })
     }
@@ -180,6 +185,16 @@ impl<S: Transport> Connecting<S> {
         let database = startup.map(|startup| &*startup.database).filter(|name| !name.is_empty()).unwrap_or(b"replication");
         Credentials::of(terms.backend(), terms.passfile(), database, &self.holding.role)
     }
+}
+
+/// Leaves a backend that has no session. It keeps its place until it has ended: one that sleeps on in its login (post_auth_delay) takes one
+/// of PostgreSQL's too.
+fn abandon(mut backend: BackendStream, permit: SessionPermit) {
+    tokio::spawn(async move {
+        let _ = backend.shutdown().await;
+        discard(&mut backend, usize::MAX).await;
+        drop(permit);
+    });
 }
 
 /// What a client is told of its certificate. A walsender's client does not expect a word.

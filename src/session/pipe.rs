@@ -11,7 +11,7 @@ use super::closing::{part_encrypted, part_mute};
 use super::login::Connected;
 use super::panics::poll_guarded;
 use super::registry::Registration;
-use super::relay::{Finish, Parting, Relay, Traffic};
+use super::relay::{Finish, Parting, Relay, Release, Traffic};
 use super::startup::Encrypted;
 use crate::backend::BackendStream;
 use crate::error::EndReason;
@@ -50,7 +50,7 @@ impl<S: Transport> Future for Session<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(()) };
-        let lost = Finish { reason: EndReason::Internal, parting: Parting::Mute, cancel: true };
+        let lost = Finish { reason: EndReason::Internal, parting: Parting::Mute, release: Release::AtWork };
         let finish = ready!(poll_guarded(pipe, cx)).unwrap_or(lost);
         if let (Some(pipe), Some(tail)) = (self.pipe.take(), self.tail.take()) {
             let traffic = pipe.traffic();
@@ -94,11 +94,12 @@ impl Tail {
             }
         };
         let leave_backend = async {
-            if finish.cancel
+            if finish.release != Release::Closed
                 && let Some(request) = session.cancel()
             {
                 let stubborn = || door.observers.emit(&Event::BackendStaysAtWork { session: session.id(), pid: request.pid });
-                Box::pin(door.house.call_offs.call_off(backend, session.backend(), request, stubborn)).await;
+                let at_work = finish.release == Release::AtWork;
+                Box::pin(door.house.call_offs.call_off(backend, at_work, session.backend(), request, stubborn)).await;
             }
         };
         tokio::join!(leave_client, leave_backend);

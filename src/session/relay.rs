@@ -56,8 +56,8 @@ pub(super) struct Finish {
     pub reason: EndReason,
     /// How the client is left.
     pub parting: Parting,
-    /// Whether the backend is at work for nobody.
-    pub cancel: bool,
+    /// How the backend is left.
+    pub release: Release,
 }
 
 /// How the client is left.
@@ -67,6 +67,17 @@ pub(super) enum Parting {
     Orderly,
     /// Inside a message, or with nobody there: FIN alone, so that nothing looks complete.
     Mute,
+}
+
+/// How the backend is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    /// It has ended, or what it does was asked for to the end.
+    Closed,
+    /// It says that it is idle, and ends by itself where that is so: what it was asked without a Sync it does before it says anything.
+    Idle,
+    /// It works for nobody.
+    AtWork,
 }
 
 /// What passed, for the record.
@@ -153,16 +164,26 @@ where
         self.answers.ready().is_none() || !self.frontend.is_answered()
     }
 
-    /// Why it has to end now, if it has to.
-    fn order(&self, cx: &Context<'_>) -> Option<EndReason> {
-        let ordered = self.live.order(cx.waker());
+    /// Whether it was asked to leave when it is idle, and is.
+    fn leaves(&self) -> bool {
         // A client that has just come would otherwise read of the end instead of the answer to its first statement.
-        ordered.or_else(|| (self.is_idle() && self.live.may_leave(self.up.bytes > 0)).then_some(EndReason::Drain))
+        self.live.may_leave(self.up.bytes > 0) && self.is_idle()
+    }
+
+    /// Begins an ordered end.
+    fn begin_ending(&mut self, reason: EndReason) {
+        self.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
     }
 
     fn finish(&self, reason: EndReason, parting: Parting) -> Finish {
-        let gone = matches!(reason, EndReason::Backend | EndReason::BackendLost | EndReason::Client);
-        Finish { reason, parting, cancel: !gone && self.is_running() }
+        let release = if matches!(reason, EndReason::Backend | EndReason::BackendLost | EndReason::Client) {
+            Release::Closed
+        } else if self.is_running() {
+            Release::AtWork
+        } else {
+            Release::Idle
+        };
+        Finish { reason, parting, release }
     }
 
     /// Both ways, until all that moves has to be waited for.
@@ -286,12 +307,13 @@ where
     fn backend_ended(&self) -> Finish {
         if self.garbled {
             self.finish(EndReason::Protocol, Parting::Mute)
+        } else if !self.answers.at_boundary() {
+            // Whatever the client did: nothing may make half a message look like all there is.
+            self.finish(EndReason::BackendLost, Parting::Mute)
         } else if self.violated {
             self.finish(EndReason::Protocol, Parting::Orderly)
         } else if self.said_goodbye() {
             self.finish(EndReason::Client, Parting::Orderly)
-        } else if !self.answers.at_boundary() {
-            self.finish(EndReason::BackendLost, Parting::Mute)
         } else if self.answers.ended_with_error() {
             self.finish(EndReason::Backend, Parting::Orderly)
         } else {
@@ -310,12 +332,17 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finish> {
         let relay = &mut *self;
         if relay.ending.is_none()
-            && let Some(reason) = relay.order(cx)
+            && let Some(reason) = relay.live.order(cx.waker()).or_else(|| relay.leaves().then_some(EndReason::Drain))
         {
-            relay.ending = Some(Ending { reason, deadline: Box::pin(sleep(FAREWELL_TIMEOUT)), cut: false });
+            relay.begin_ending(reason);
         }
         let passed = relay.up.bytes.wrapping_add(relay.down.bytes);
-        let outcome = relay.poll_both(cx);
+        let mut outcome = relay.poll_both(cx);
+        // Nobody asks again: what has just passed may be what it was waited for.
+        if outcome.is_pending() && relay.ending.is_none() && relay.leaves() {
+            relay.begin_ending(EndReason::Drain);
+            outcome = relay.poll_both(cx);
+        }
         if relay.up.bytes.wrapping_add(relay.down.bytes) != passed {
             relay.live.note_activity(relay.is_idle());
         }

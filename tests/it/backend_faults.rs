@@ -12,7 +12,7 @@ use crate::harness::clients::{psycopg_by, succeeded};
 use crate::harness::daemon::{Config, Daemon};
 use crate::harness::pki::{Credentials, Pki, Profile};
 use crate::harness::postgres::private_dir;
-use crate::harness::wire::{End, Fields, Refusal, Wire, cancel_request, message};
+use crate::harness::wire::{End, Fields, Refusal, TlsOptions, Wire, cancel_request, message, startup};
 use crate::harness::{World, conninfo, wait_until};
 
 /// Postern in front of a socket that a script answers.
@@ -335,6 +335,35 @@ fn a_statement_that_a_cancel_has_overtaken_is_cancelled_again() {
         assert_eq!(cancels.recv_timeout(Duration::from_secs(20)).unwrap(), cancel_request(7, &[0, 0, 0, 9])[4..]);
     }
     assert!(cancels.recv_timeout(Duration::from_secs(1)).is_err(), "a backend that has ended is left alone");
+}
+
+/// The backend keeps what it has to say to itself until a Sync or a Flush, so that nothing tells what it is at.
+#[test]
+fn a_statement_that_no_sync_follows_is_cancelled_with_its_session() {
+    let world = World::new();
+    let mut wire = world.log_in();
+    let mut asked = message('P', b"\0select pg_sleep(600)\0\0\0");
+    asked.extend(message('B', b"\0\0\0\0\0\0\0\0"));
+    asked.extend(message('E', b"\0\0\0\0\0"));
+    wire.send(&asked);
+    world.postgres.wait_until("select count(*) = 1 from pg_stat_activity where usename = 'alice' and wait_event = 'PgSleep'");
+    wire.reset();
+    world.postgres.wait_until("select count(*) = 0 from pg_stat_activity where usename = 'alice'");
+}
+
+#[test]
+fn a_login_that_was_given_up_keeps_its_place_until_its_backend_has_ended() {
+    let world = World::configured(|config| {
+        config.with("hba: [{ database: all, user: all, address: all, method: cert }]\nlimits: { max_connections_per_role: 1 }")
+    });
+    let mut wire = Wire::connect_tls(world.address(), &TlsOptions::with(Some(world.alice.clone()))).unwrap();
+    wire.send(&startup(&[("user", "alice"), ("database", "postgres"), ("options", "-c post_auth_delay=5")]));
+    wait_until("its backend sleeps", || world.postgres.log().contains("connection authorized: user=alice"));
+    wire.reset();
+    world.postern().wait_for_record(|record| record["event"] == "connection.refused" && record["reason"] == "client_closed");
+    let refused = Wire::log_in(world.address(), &world.alice, "alice").err().unwrap().to_string();
+    assert!(refused.contains("53300"), "{refused}");
+    wait_until("its place is free", || Wire::log_in(world.address(), &world.alice, "alice").is_ok());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::session::live::Newcomer;
+use crate::session::live::{Leave, Newcomer};
 use crate::session::registry::{Registration, Sessions};
 
 /// A relay between two in-memory streams, as a task; the test holds the far ends.
@@ -54,7 +54,7 @@ async fn bytes_pass_both_ways_and_are_counted() {
     read(&mut world.backend, 5).await;
     drop(world.backend);
     let (finish, traffic) = finish(world.relay).await;
-    assert_eq!(finish, Finish { reason: EndReason::Client, parting: Parting::Orderly, cancel: false });
+    assert_eq!(finish, Finish { reason: EndReason::Client, parting: Parting::Orderly, release: Release::Closed });
     assert_eq!((traffic.bytes_in, traffic.bytes_out), (11, 6));
 }
 
@@ -69,7 +69,7 @@ async fn a_client_that_closed_its_side_still_gets_the_answer() {
     world.backend.write_all(READY).await.unwrap();
     drop(world.backend);
     let (finish, _) = finish(world.relay).await;
-    assert_eq!((finish.reason, finish.cancel), (EndReason::Client, false));
+    assert_eq!((finish.reason, finish.release), (EndReason::Client, Release::Closed));
     assert_eq!(read(&mut world.client, 6).await, READY);
 }
 
@@ -98,14 +98,14 @@ async fn a_backend_that_dies_inside_a_message_leaves_the_client_without_a_word()
     world.backend.write_all(b"D\0\0\0\x10half").await.unwrap();
     drop(world.backend);
     let (finish, _) = finish(world.relay).await;
-    assert_eq!(finish, Finish { reason: EndReason::BackendLost, parting: Parting::Mute, cancel: false });
+    assert_eq!(finish, Finish { reason: EndReason::BackendLost, parting: Parting::Mute, release: Release::Closed });
 }
 
 #[tokio::test]
 async fn a_backend_that_dies_at_a_boundary_is_told_and_one_that_said_why_is_not_doubled() {
     let quiet = world(1024);
     drop(quiet.backend);
-    assert_eq!(finish(quiet.relay).await.0, Finish { reason: EndReason::BackendLost, parting: Parting::Orderly, cancel: false });
+    assert_eq!(finish(quiet.relay).await.0, Finish { reason: EndReason::BackendLost, parting: Parting::Orderly, release: Release::Closed });
     let mut telling = world(1024);
     telling.backend.write_all(b"E\0\0\0\x0cSFATAL\0\0").await.unwrap();
     drop(telling.backend);
@@ -154,7 +154,7 @@ async fn an_order_to_end_waits_for_the_end_of_a_message() {
     world.client.write_all(QUERY).await.unwrap();
     world.backend.write_all(b"cdD\0\0\0\x08mo").await.unwrap();
     let (finish, _) = finish(world.relay).await;
-    assert_eq!(finish, Finish { reason: EndReason::Drain, parting: Parting::Orderly, cancel: true });
+    assert_eq!(finish, Finish { reason: EndReason::Drain, parting: Parting::Orderly, release: Release::AtWork });
     let mut rest = Vec::new();
     world.client.read_to_end(&mut rest).await.unwrap();
     assert_eq!(rest, b"cd");
@@ -170,7 +170,47 @@ async fn an_order_to_end_that_finds_no_boundary_closes_without_a_message() {
     read(&mut world.client, 7).await;
     world.registration.session().end(EndReason::Drain);
     let (finish, _) = world.relay.await.unwrap();
-    assert_eq!(finish, Finish { reason: EndReason::Drain, parting: Parting::Mute, cancel: true });
+    assert_eq!(finish, Finish { reason: EndReason::Drain, parting: Parting::Mute, release: Release::AtWork });
+}
+
+#[tokio::test]
+async fn a_session_that_was_busy_when_it_was_asked_to_leave_leaves_with_the_answer() {
+    let mut world = world(1024);
+    world.client.write_all(QUERY).await.unwrap();
+    assert_eq!(read(&mut world.backend, 6).await, QUERY);
+    world.registration.session().ask_to_leave(Leave::Idle);
+    // The relay has seen that, and that it is too early.
+    world.backend.write_all(b"C\0\0\0\x08tag\0").await.unwrap();
+    assert_eq!(read(&mut world.client, 9).await, b"C\0\0\0\x08tag\0");
+    world.backend.write_all(READY).await.unwrap();
+    assert_eq!(read(&mut world.client, 6).await, READY);
+    let (finish, _) = finish(world.relay).await;
+    assert_eq!(finish, Finish { reason: EndReason::Drain, parting: Parting::Orderly, release: Release::Idle });
+}
+
+#[tokio::test]
+async fn what_an_execute_without_a_sync_began_is_not_taken_for_idle_work() {
+    let mut world = world(1024);
+    world.backend.write_all(READY).await.unwrap();
+    assert_eq!(read(&mut world.client, 6).await, READY);
+    world.client.write_all(b"E\0\0\0\x09\0\0\0\0\0").await.unwrap();
+    read(&mut world.backend, 10).await;
+    world.registration.session().end(EndReason::Revoked);
+    assert_eq!(finish(world.relay).await.0.release, Release::Idle, "it is asked to end, and watched until it has");
+}
+
+#[tokio::test]
+async fn half_a_message_is_no_orderly_end_whatever_the_client_did() {
+    for goodbye in [&b"Q\0\0\0\x05\0"[..], b"Q\0\0\0\x05\0X\0\0\0\x04", b"Q\0\0\0\x05\0Q\0\0\0\x03"] {
+        let mut world = world(1024);
+        world.client.write_all(goodbye).await.unwrap();
+        world.client.shutdown().await.unwrap();
+        read(&mut world.backend, 6).await;
+        world.backend.write_all(b"D\0\0\0\x10half").await.unwrap();
+        drop(world.backend);
+        let (finish, _) = finish(world.relay).await;
+        assert_eq!((finish.reason, finish.parting), (EndReason::BackendLost, Parting::Mute), "{goodbye:?}");
+    }
 }
 
 /// A client that asks once and is gone: nothing more comes from it, and writing to it fails.
@@ -213,11 +253,11 @@ async fn vanished(asked: &'static [u8]) -> Finish {
 
 #[tokio::test]
 async fn a_client_that_cannot_be_written_to_is_lost_and_its_statement_cancelled() {
-    assert_eq!(vanished(QUERY).await, Finish { reason: EndReason::ClientLost, parting: Parting::Mute, cancel: true });
+    assert_eq!(vanished(QUERY).await, Finish { reason: EndReason::ClientLost, parting: Parting::Mute, release: Release::AtWork });
 }
 
 #[tokio::test]
 async fn a_client_that_said_goodbye_before_it_went_has_its_statement_carried_out() {
     let finish = vanished(b"Q\0\0\0\x05\0X\0\0\0\x04").await;
-    assert_eq!((finish.reason, finish.cancel), (EndReason::Client, false));
+    assert_eq!((finish.reason, finish.release), (EndReason::Client, Release::Closed));
 }
