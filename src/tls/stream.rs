@@ -17,13 +17,15 @@ use super::leftover::Leftover;
 use super::records::{RECORD_OVERHEAD, RECORD_PLAINTEXT, RECORD_SIZE, Reached, Records};
 use super::scratch::{CHUNK, SCRATCH_SIZE, with_scratch};
 
-/// How much of a handshake is held back until it is whole, records and all; rustls takes no message that is longer.
+/// How much of a handshake is held back until it is whole, records and all: of the ClientHello, and of what the client says behind it, of
+/// which rustls takes no message that is longer.
+const HELLO_LIMIT: usize = 16 * 1024;
 const HANDSHAKE_LIMIT: usize = 0xffff;
 /// The least that is read at once behind what is held.
 const READ_SIZE: usize = 4096;
-/// Reads that may bring no plaintext before it is somebody else's turn, and bytes: a KeyUpdate is 27, and two new keys.
+/// Reads that may bring no plaintext before it is somebody else's turn, and bytes without any: a KeyUpdate is 27, and two new keys.
 const READS_PER_POLL: usize = 16;
-const BYTES_PER_POLL: usize = 16 * 1024;
+const IDLE_PER_TURN: usize = 16 * 1024;
 
 /// A TLS connection over `S`: the server's side.
 ///
@@ -40,6 +42,8 @@ pub struct TlsStream<S> {
     outgoing: Leftover,
     reading: Reading,
     writing: Writing,
+    /// Bytes that were read and brought no plaintext since it was last somebody else's turn.
+    idle: usize,
 }
 
 /// The client's half.
@@ -97,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             Err(error) => return Err((io::Error::other(error), transport)),
         };
         let (partial, plaintext, outgoing) = (Vec::new(), Leftover::default(), Leftover::default());
-        let mut stream = Self { transport, records, partial, plaintext, outgoing, reading: Reading::Open, writing: Writing::Open };
+        let mut stream = Self { transport, records, partial, plaintext, outgoing, reading: Reading::Open, writing: Writing::Open, idle: 0 };
         match std::future::poll_fn(|cx| stream.poll_handshake(cx)).await {
             Ok(()) => Ok(stream),
             Err(error) => Err((error, stream.into_transport())),
@@ -112,7 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 return Poll::Ready(Ok(()));
             }
             // What comes early is kept for the first read.
-            let received = ready!(self.poll_receive(&mut ReadBuf::new(&mut []), HANDSHAKE_LIMIT, cx));
+            let limit = if self.negotiated().protocol_version().is_none() { HELLO_LIMIT } else { HANDSHAKE_LIMIT };
+            let received = ready!(self.poll_receive(&mut ReadBuf::new(&mut []), limit, cx));
             if let Err(error) = received.and_then(|_| self.check()) {
                 // The alert must reach the client, and the error must not wait for that.
                 let _ = self.poll_send(cx);
@@ -121,8 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
     }
 
-    /// Reads once from the socket, and gives how many bytes came. What is plaintext goes to `buffer`, and what it has no room for is kept; at most `limit` bytes are
-    /// held until they are whole. An end is noted in `reading`.
+    /// Reads once from the socket, and gives how many bytes came. What is plaintext goes to `buffer`, and what it has no room for is kept;
+    /// at most `limit` bytes are held until they are whole. An end is noted in `reading`.
     fn poll_receive(&mut self, buffer: &mut ReadBuf<'_>, limit: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let held = self.partial.len();
         if held >= limit {
@@ -140,6 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             } else if count < held {
                 // A trickle: what is held grows where it is, or each byte would cost a copy of all of it.
                 let mut whole = mem::take(&mut self.partial);
+                whole.reserve_exact(count);
                 whole.extend_from_slice(read.filled());
                 let done = self.decrypt(&mut whole, buffer);
                 self.partial = if done == 0 { whole } else { whole.get(done..).unwrap_or_default().to_vec() };
@@ -156,11 +162,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// Decrypts what is whole of `incoming`, and gives the length of that.
     fn decrypt(&mut self, incoming: &mut [u8], buffer: &mut ReadBuf<'_>) -> usize {
         let Self { records, plaintext, outgoing, .. } = self;
+        let mut useful = 0_usize;
         let (done, reached) = records.receive(incoming, outgoing.end(), |record| {
+            useful = useful.saturating_add(record.len()).saturating_add(RECORD_OVERHEAD);
             let (now, later) = record.split_at(record.len().min(buffer.remaining()));
             buffer.put_slice(now);
             plaintext.end().extend_from_slice(later);
         });
+        self.idle = self.idle.saturating_add(done.saturating_sub(useful));
         match reached {
             Ok(Reached::Handshaking | Reached::Open) => return done,
             Ok(Reached::Closed) => self.reading = Reading::Closed,
@@ -204,23 +213,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         buffer.put_slice(now);
         let count = now.len();
         stream.plaintext.take(count);
-        let mut received = 0_usize;
         for _ in 0..READS_PER_POLL {
             if buffer.filled().len() > before {
                 return Poll::Ready(Ok(()));
+            }
+            if stream.idle >= IDLE_PER_TURN {
+                break;
             }
             match stream.reading {
                 Reading::Open => {}
                 Reading::Closed | Reading::Truncated | Reading::Failed(_) => return Poll::Ready(stream.check()),
             }
-            received = received.saturating_add(ready!(stream.poll_receive(buffer, RECORD_SIZE, cx))?);
+            ready!(stream.poll_receive(buffer, RECORD_SIZE, cx))?;
             if let Reading::Failed(_) = stream.reading {
                 // The alert, if rustls has one, goes out even if nobody writes; what does not go at once goes with the shutdown.
                 let _ = stream.poll_send(cx);
-            } else if received >= BYTES_PER_POLL && buffer.filled().len() == before {
-                break;
             }
         }
+        stream.idle = 0;
         cx.waker().wake_by_ref();
         Poll::Pending
     }

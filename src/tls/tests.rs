@@ -3,6 +3,7 @@
 mod files;
 mod handshakes;
 mod hostile;
+mod pair;
 mod sni;
 mod stream;
 

@@ -1,184 +1,13 @@
 //! The stream after the handshake, over a line that the test holds in its hand.
 
-use std::collections::VecDeque;
 use std::future::Future as _;
-use std::io::{self, Read as _, Write as _};
-use std::pin::{Pin, pin};
-use std::sync::Mutex;
+use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::ReadBuf;
-
+use super::pair::{Line, Pair, records_of};
 use super::*;
 use crate::tls::scratch::{CHUNK, SCRATCH_SIZE};
-
-/// A socket: each read gives one piece, and what is written is taken as far as there is room.
-#[derive(Clone)]
-struct Line(Arc<Mutex<Ends>>);
-
-struct Ends {
-    inbound: VecDeque<Vec<u8>>,
-    ended: bool,
-    outbound: Vec<u8>,
-    room: usize,
-    writes: usize,
-    closed: bool,
-}
-
-impl Line {
-    fn new() -> Self {
-        let ends = Ends { inbound: VecDeque::new(), ended: false, outbound: Vec::new(), room: usize::MAX, writes: 0, closed: false };
-        Self(Arc::new(Mutex::new(ends)))
-    }
-
-    fn ends(&self) -> std::sync::MutexGuard<'_, Ends> {
-        self.0.lock().expect("a line")
-    }
-
-    fn push(&self, piece: &[u8]) {
-        self.ends().inbound.push_back(piece.to_vec());
-    }
-}
-
-impl AsyncRead for Line {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut ends = self.ends();
-        let Some(mut piece) = ends.inbound.pop_front() else {
-            return if ends.ended { Poll::Ready(Ok(())) } else { Poll::Pending };
-        };
-        let rest = piece.split_off(piece.len().min(buffer.remaining()));
-        buffer.put_slice(&piece);
-        if !rest.is_empty() {
-            ends.inbound.push_front(rest);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Line {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut ends = self.ends();
-        if ends.room == 0 {
-            return Poll::Pending;
-        }
-        let taken = bytes.len().min(ends.room);
-        ends.room -= taken;
-        ends.writes += 1;
-        ends.outbound.extend_from_slice(&bytes[..taken]);
-        Poll::Ready(Ok(taken))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.ends().closed = true;
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// A connection after its handshake: our stream, and rustls as its client.
-struct Pair {
-    stream: TlsStream<Line>,
-    line: Line,
-    client: ClientConnection,
-}
-
-impl Pair {
-    fn new() -> Self {
-        Self::speaking(b"")
-    }
-
-    /// The client says `early` in the same piece as its Finished.
-    fn speaking(early: &[u8]) -> Self {
-        let world = World::new();
-        let acceptor = world.acceptor();
-        let mut client = world.client(&Draft::leaf("alice")).connection();
-        client.set_buffer_limit(None);
-        let line = Line::new();
-        let mut accept = pin!(acceptor.accept(line.clone(), Negotiation::Requested));
-        let mut early = Some(early);
-        loop {
-            if !client.is_handshaking()
-                && let Some(early) = early.take()
-            {
-                client.writer().write_all(early).expect("a write");
-            }
-            let said = records_of(&mut client);
-            if !said.is_empty() {
-                line.push(&said);
-            }
-            if let Poll::Ready(outcome) = accept.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                let established = outcome.map_err(|(cause, _)| cause).expect("a handshake");
-                assert!(established.peer.is_some());
-                return Self { stream: established.stream, line, client };
-            }
-            let heard = std::mem::take(&mut line.ends().outbound);
-            assert!(!heard.is_empty(), "nobody has anything to say");
-            client.read_tls(&mut &heard[..]).expect("records");
-            client.process_new_packets().expect("a handshake");
-        }
-    }
-
-    /// The records of what the client says.
-    fn records(&mut self, plaintext: &[u8]) -> Vec<u8> {
-        self.client.writer().write_all(plaintext).expect("a write");
-        records_of(&mut self.client)
-    }
-
-    fn read(&mut self, size: usize) -> Poll<io::Result<Vec<u8>>> {
-        let mut bytes = vec![0; size];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        let read = Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
-        let length = buffer.filled().len();
-        bytes.truncate(length);
-        read.map_ok(|()| bytes)
-    }
-
-    /// What the next read gives at once.
-    fn read_now(&mut self, size: usize) -> Vec<u8> {
-        match self.read(size) {
-            Poll::Ready(Ok(bytes)) => bytes,
-            other @ (Poll::Pending | Poll::Ready(_)) => panic!("{other:?} instead of plaintext"),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(&mut Context::from_waker(Waker::noop()), bytes)
-    }
-
-    fn flush(&mut self) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(Waker::noop()))
-    }
-
-    fn shut_down(&mut self) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()))
-    }
-
-    /// What the client understands of all that has been sent.
-    fn hear(&mut self) -> Result<Vec<u8>, Error> {
-        let sent = std::mem::take(&mut self.line.ends().outbound);
-        let (mut sent, mut heard) = (&sent[..], Vec::new());
-        while !sent.is_empty() {
-            self.client.read_tls(&mut sent).expect("records");
-            self.client.process_new_packets()?;
-            match self.client.reader().read_to_end(&mut heard) {
-                Ok(_) => {}
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
-            }
-        }
-        Ok(heard)
-    }
-}
-
-fn records_of(client: &mut ClientConnection) -> Vec<u8> {
-    let mut records = Vec::new();
-    while client.wants_write() {
-        client.write_tls(&mut records).expect("records");
-    }
-    records
-}
 
 /// The lengths of records, which their headers say.
 fn lengths_of(mut records: &[u8]) -> Vec<usize> {
@@ -434,6 +263,50 @@ fn a_flood_of_key_updates_ends_the_connection() {
     };
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(turns > 0, "it was somebody else's turn in between");
+}
+
+#[test]
+fn key_updates_with_a_byte_between_them_leave_others_their_turn() {
+    let mut pair = Pair::new();
+    for _ in 0..40 {
+        for _ in 0..30 {
+            pair.client.refresh_traffic_keys().expect("a KeyUpdate");
+        }
+        let mut piece = records_of(&mut pair.client);
+        piece.extend(pair.records(b"x"));
+        pair.line.push(&piece);
+    }
+    let (mut turns, mut bytes) = (0, 0);
+    while bytes < 40 {
+        match pair.read(100) {
+            Poll::Pending => turns += 1,
+            Poll::Ready(read) => bytes += read.expect("plaintext").len(),
+        }
+        assert!(turns < 10);
+    }
+    // 40 times 30 of 27 bytes, and what the handshake took: two times 16 KiB.
+    assert!((1..=2).contains(&turns), "{turns}");
+}
+
+#[test]
+fn a_client_hello_that_is_too_long_is_refused_before_it_is_held() {
+    let world = World::new();
+    let line = Line::new();
+    let acceptor = world.acceptor();
+    let mut accept = pin!(acceptor.accept(line.clone(), Negotiation::Requested));
+    // A ClientHello of 65 535 bytes, in records of 4 KiB, each the whole of a read.
+    let mut hello = vec![1, 0, 0xff, 0xff];
+    hello.resize(60_000, 0);
+    let mut pieces = 0;
+    for part in hello.chunks(4096) {
+        line.push(&[&[22, 3, 1], &u16::try_from(part.len()).expect("a length").to_be_bytes()[..], part].concat());
+        pieces += 1;
+        if let Poll::Ready(outcome) = accept.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            assert!(outcome.is_err());
+            break;
+        }
+    }
+    assert!((4..=6).contains(&pieces), "{pieces}");
 }
 
 #[tokio::test]
