@@ -23,7 +23,7 @@ use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::kill;
 use nix::sys::socket::SockaddrStorage;
-use nix::unistd::{Gid, Pid, Uid, getgroups, setegid, seteuid, setgroups};
+use nix::unistd::{AccessFlags, Gid, Pid, Uid, access, getgroups, setegid, seteuid, setgroups};
 
 pub use account::Account;
 pub use capabilities::{drop_capabilities, empty_bounding_set};
@@ -37,6 +37,11 @@ pub use lock::Lock;
 pub use nix::sys::signal::Signal;
 pub use nix::unistd::User;
 pub use process::{cpu_time, most_descriptors, open_descriptors, resident_bytes, threads};
+
+/// The uid of the user who may be anybody.
+pub const ROOT: u32 = 0;
+/// The mode of a folder where everybody may remove only what is theirs: S_ISVTX (inode(7)).
+pub const STICKY: u32 = 0o1000;
 
 /// The uid of a user's name, as the system's databases know it; `None` where they do not.
 ///
@@ -117,6 +122,14 @@ pub fn acting_as<T>(uid: u32, step: impl FnOnce() -> T) -> io::Result<T> {
 pub fn us() -> String {
     let us = effective_uid();
     Account::of_uid(us).ok().and_then(|account| account.name).unwrap_or_else(|| us.to_string())
+}
+
+/// Whether this user may write to a file, or make files in a folder (access(2)).
+///
+/// # Errors
+/// What the kernel said instead of yes.
+pub fn may_write(path: &Path) -> io::Result<()> {
+    Ok(access(path, AccessFlags::W_OK)?)
 }
 
 /// Opens a file for reading, without waiting for anybody at the other end if it is a pipe.

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::verbs::ROOT;
 use crate::os;
 
 /// A socket in the file system; the file leaves with it. It is made beside its name, where nobody looks for it, and takes the name last.
@@ -79,7 +78,7 @@ fn bind(path: &Path, takes_over: bool) -> Result<AdminSocket, Obstacle> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = fs::metadata(folder)?;
     // In a sticky one only who made a file may replace it. Whether others may write to ours or root's is told by `harden`.
-    if folder.mode() & STICKY == 0 && ![os::effective_uid(), ROOT].contains(&folder.uid()) {
+    if folder.mode() & os::STICKY == 0 && ![os::effective_uid(), os::ROOT].contains(&folder.uid()) {
         return Err(Obstacle::Folder(folder.uid()));
     }
     make_way(path, takes_over)?;
@@ -92,9 +91,6 @@ fn bind(path: &Path, takes_over: bool) -> Result<AdminSocket, Obstacle> {
     listener.set_nonblocking(true)?;
     Ok(AdminSocket { listener, file, path: path.to_owned() })
 }
-
-/// S_ISVTX (inode(7)).
-const STICKY: u32 = 0o1000;
 
 /// Where a socket is made that is to have this name: in the same folder, so that it can be renamed.
 fn beside(path: &Path) -> PathBuf {

@@ -7,6 +7,7 @@ use super::protocol::{Body, CertLine, DrainLine, Fault, FaultCode, Request, Sele
 use super::view::{Status, moment};
 use crate::error::EndReason;
 use crate::observe::{AdminReport, AdminResult};
+use crate::os;
 use crate::session::{Activity, LiveSession, Sessions};
 use crate::types::utc;
 
@@ -19,10 +20,8 @@ pub(super) struct Peer {
 
 /// Whether a process of this user may ask anything of a daemon that runs as `own`: only one that could as well end or trace it.
 pub(super) fn may_ask(uid: u32, own: u32) -> bool {
-    uid == own || uid == ROOT
+    uid == own || uid == os::ROOT
 }
-
-pub(super) const ROOT: u32 = 0;
 
 /// What is said to a peer that may not ask.
 pub(super) fn forbidden(peer: Peer) -> (Body, AdminReport) {
@@ -158,6 +157,7 @@ pub(super) fn report(peer: Peer, request: Option<&Request>, result: AdminResult,
 mod tests {
     use super::*;
     use crate::observe::AdminVerb;
+    use crate::os::ROOT;
 
     #[test]
     fn every_verb_is_for_root_and_the_daemons_own_user_and_for_nobody_else() {

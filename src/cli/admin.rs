@@ -20,9 +20,6 @@ use crate::os;
 /// How long the daemon may take to answer; it may have to read a list of a million entries first.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who may be anybody.
-const ROOT: u32 = 0;
-
 /// How to ask the running daemon.
 #[derive(Debug, Args)]
 pub(super) struct Asking {
@@ -178,7 +175,7 @@ fn connect(socket: &Path, config: &Path) -> Result<UnixStream, AskError> {
     let peer = os::Peer::of(&stream).map_err(fault)?;
     let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let owner = fs::metadata(folder).map_err(fault)?.uid();
-    let is_ours = [ROOT, os::effective_uid(), owner].contains(&peer.uid);
+    let is_ours = [os::ROOT, os::effective_uid(), owner].contains(&peer.uid);
     if is_ours || config::daemons_user(config).is_some_and(|user| user.uid == peer.uid) {
         Ok(stream)
     } else {

@@ -155,6 +155,17 @@ pub struct LimitSettings {
     pub sessions: SessionLimits,
 }
 
+/// What Postern needs beside its sessions and logins.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+impl LimitSettings {
+    /// The most descriptors that so many sessions and logins can need: a session takes two.
+    pub fn descriptors(&self) -> u64 {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        count(self.sessions.total).saturating_mul(2).saturating_add(count(self.max_handshakes)).saturating_add(SPARE_DESCRIPTORS)
+    }
+}
+
 /// What becomes of a live session that would not be admitted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

@@ -8,7 +8,6 @@ mod signals;
 mod systemd;
 
 use std::io;
-use std::iter;
 use std::net::TcpListener;
 use std::panic;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ use tokio::runtime::Builder;
 use serving::serve;
 
 use crate::admin::{Admin, AdminError, HandoverError, Incumbent};
-use crate::config::{BootSettings, ListenAddress};
+use crate::config::{BootSettings, LimitSettings, ListenAddress};
 use crate::harden::{Confined, HardenError, Report};
 use crate::listen::{BindError, InheritError, Inherited, bind};
 use crate::observe::{Event, ObserveError, Observers};
@@ -146,7 +145,8 @@ impl Daemon {
         let observers = Observers::open(&settings.observe).map_err(DaemonError::Observe)?;
         let admin = bound.admin.with_socket(&settings.admin, bound.incumbent.is_some()).map_err(DaemonError::Admin)?;
         let (gaps, unused) = (confined.gaps().iter().map(ToString::to_string), bound.notices.iter().cloned());
-        let notices = iter::once(descriptor_notice()).chain(root_notice()).chain(gaps).chain(unused).collect();
+        let notices =
+            descriptor_notice(ready.snapshot.terms().limits()).into_iter().chain(root_notice()).chain(gaps).chain(unused).collect();
         let report = confined.seal().map_err(DaemonError::Harden)?;
         let loaded = Loaded { config: config.to_owned(), look, ready, notices, report };
         Ok(Self { bound: Bound { admin, ..bound }, observers, loaded })
@@ -180,10 +180,15 @@ fn tell_panics(observers: Observers) {
 }
 
 /// A session takes two descriptors, so their number is the first limit that a busy door meets.
-fn descriptor_notice() -> String {
+fn descriptor_notice(limits: &LimitSettings) -> Option<String> {
+    let needed = limits.descriptors();
     match os::raise_descriptor_limit() {
-        Ok(limit) => format!("{limit} open descriptors are allowed; a session takes two"),
-        Err(error) => format!("the limit on open descriptors could not be raised: {error}; a session takes two"),
+        Ok(limit) if limit >= needed => None,
+        Ok(limit) => Some(format!(
+            "{limit} open descriptors are allowed, limits.max_connections and max_handshakes can need {needed}; set LimitNOFILE={needed} in \
+             the service's unit (ulimit -n), or lower them"
+        )),
+        Err(error) => Some(format!("the limit on open descriptors could not be raised: {error}; a session takes two")),
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::links::folders;
 use super::{Named, Resources};
 use crate::notice::Notice;
+use crate::os;
 
 /// What a fence around `resources` leaves open that folders of their own would close, and how.
 pub(super) fn gaps(resources: &Resources) -> Vec<Notice> {
@@ -80,7 +81,8 @@ fn below<'a>(folder: &Path, all: impl IntoIterator<Item = &'a Named<PathBuf>>) -
 
 /// In a folder that everybody may write to, and that is not sticky, anybody can put a socket of his own in the place of ours.
 fn replaceable_sockets(resources: &Resources) -> Vec<Notice> {
-    let replaceable = |folder: &PathBuf| fs::metadata(folder).is_ok_and(|folder| folder.mode() & (OTHERS_WRITE | STICKY) == OTHERS_WRITE);
+    let replaceable =
+        |folder: &PathBuf| fs::metadata(folder).is_ok_and(|folder| folder.mode() & (OTHERS_WRITE | os::STICKY) == OTHERS_WRITE);
     let told = |socket: &Named<PathBuf>| {
         let folder = folders_of(socket).into_iter().find(replaceable)?;
         let found = format!(
@@ -102,9 +104,8 @@ fn keys<'a>(settings: impl Iterator<Item = &'a str>) -> String {
     settings.collect::<Vec<_>>().join(", ")
 }
 
-/// S_IWOTH and S_ISVTX (inode(7)).
+/// S_IWOTH (inode(7)).
 const OTHERS_WRITE: u32 = 0o002;
-const STICKY: u32 = 0o1000;
 
 /// The Filesystem Hierarchy Standard's, and where distributions keep the keys of all services. Names that are links to another of them, as
 /// /var/run and, on most, /bin, come as that one.

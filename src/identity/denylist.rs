@@ -78,6 +78,18 @@ impl Denylist {
         self.0.is_empty()
     }
 
+    /// The issuers of the serial numbers, each once, with the first line that names it; in no order.
+    pub fn issuers(&self) -> HashMap<&str, usize> {
+        let mut issuers = HashMap::new();
+        for (denied, entry) in &self.0 {
+            if let Denied::Serial(_, issuer) = denied {
+                let first = issuers.entry(issuer.as_str()).or_insert(entry.line);
+                *first = entry.line.min(*first);
+            }
+        }
+        issuers
+    }
+
     /// Why a certificate is denied, with the line that says so; `None` if it is not.
     pub fn find(&self, certificate: &Traits<'_>) -> Option<String> {
         let names = certificate.names.iter().flatten().map(|name| Denied::Name((*name).to_owned()));

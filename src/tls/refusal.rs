@@ -115,7 +115,11 @@ impl Refusal {
         match error {
             Error::UnknownIssuer => Self::untrusted(format!("no path from {who} to a self-signed certificate of tls.ssl_ca_file")),
             Error::InvalidSignatureForPublicKey => Self::untrusted(format!("a CA above {who} did not sign what bears its name")),
-            Error::UnsupportedSignatureAlgorithmContext(_) | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Self::untrusted(format!(
+                "the issuer that {who}, or a CA above it, names is in tls.ssl_ca_file, but with a key of another kind than the one that \
+                 signed: another CA of the same name did, or the algorithm cannot be verified here"
+            )),
+            Error::UnsupportedSignatureAlgorithmContext(_) => {
                 Self::untrusted(format!("{who}, or a CA above it, is signed with an algorithm that cannot be verified here"))
             }
             Error::MaximumSignatureChecksExceeded

@@ -161,6 +161,11 @@ impl ClientTrust {
         Self { denylist, ..self }
     }
 
+    /// The deny list.
+    pub(super) fn denylist(&self) -> &Denylist {
+        &self.denylist
+    }
+
     /// Why the deny list names a certificate, if it does.
     pub(super) fn denied(&self, certificate: &Traits<'_>) -> Option<String> {
         self.denylist.find(certificate)

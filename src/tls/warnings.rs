@@ -1,6 +1,8 @@
 //! What an operator should know about files that load: nothing here keeps Postern from starting, since PostgreSQL would
 //! start too, but each line is a login that will fail or a client that will refuse us.
 
+use std::collections::HashSet;
+
 use super::path::in_force;
 use super::refusal::{shortened, shown};
 use super::revocation::RevocationLists;
@@ -18,6 +20,7 @@ pub(super) fn of(servers: &[Shown], trust: &ClientTrust, now: i64) -> Vec<Notice
     if let Some(lists) = trust.lists() {
         of_lists(lists, trust, now, &mut warnings);
     }
+    of_denylist(trust, &mut warnings);
     warnings
 }
 
@@ -91,5 +94,27 @@ fn of_lists(lists: &RevocationLists, trust: &ClientTrust, now: i64, warnings: &m
         warn(format!("it has no CRL of {}: every client of this CA is refused", shown(authority)), MAKE_CRL);
     }
 }
+
+/// An issuer that is not written as the audit shows it denies nobody, and says nothing of it at a login.
+fn of_denylist(trust: &ClientTrust, warnings: &mut Vec<Notice>) {
+    let authorities = trust.anchors().chain(trust.intermediates().map(|authority| &authority.certificate));
+    let known: HashSet<String> = authorities.map(|authority| authority.subject().rfc2253()).collect();
+    let mut unknown: Vec<(usize, &str)> = trust
+        .denylist()
+        .issuers()
+        .into_iter()
+        .filter(|(issuer, _)| !known.contains(*issuer))
+        .map(|(issuer, line)| (line, issuer))
+        .collect();
+    unknown.sort_unstable();
+    warnings.extend(unknown.into_iter().take(MOST_ISSUERS).map(|(line, issuer)| {
+        let what = format!("denylist_file: line {line}: no CA of tls.ssl_ca_file is named \"{}\"", shortened(issuer));
+        let one = known.iter().min().map(|name| format!(", as \"{}\"", shortened(name))).unwrap_or_default();
+        Notice::new(what, format!("write the issuer as the audit shows it{one}, unless clients send its certificate along"))
+    }));
+}
+
+/// How many of them are told.
+const MOST_ISSUERS: usize = 10;
 
 const MAKE_CRL: &str = "put a new one into the file: `postern pki crl`, or your CA's";

@@ -112,6 +112,19 @@ fn check_changes_nothing() {
 }
 
 #[test]
+fn check_tells_where_serve_could_not_write() {
+    let bench = Bench::new();
+    let absent = bench.dir.path().join("absent");
+    let output = bench.check(&format!("audit: {{ file: {0}/a.jsonl }}\nadmin: {{ socket: {0}/admin.sock }}\n", absent.display()));
+    assert_eq!(output.status.code(), Some(0), "{}", everything(&output));
+    let found = format!("cannot write to {}: No such file or directory", absent.display());
+    for key in ["audit.file", "admin.socket"] {
+        let told = |line: &str| line.contains(&format!("notice: {key}: ")) && line.contains(&found);
+        assert!(everything(&output).lines().any(told), "{key}: {}", everything(&output));
+    }
+}
+
+#[test]
 fn term_with_nobody_there_ends_with_0() {
     let mut world = World::new();
     assert_eq!(world.postern_mut().end("TERM").code(), Some(0));

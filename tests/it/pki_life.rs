@@ -161,6 +161,22 @@ fn openssl_verifies_by_the_revocation_lists() {
 }
 
 #[test]
+fn crl_fails_where_the_clients_list_is_not_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = text(dir.path());
+    succeeded(pki(&["init", path, "--intermediate"]));
+    let away = |key: &str| fs::rename(dir.path().join(key), dir.path().join("away")).unwrap();
+    let back = |key: &str| fs::rename(dir.path().join("away"), dir.path().join(key)).unwrap();
+    for (key, signed) in [("client-root.key", true), ("server-ca.key", true), ("client-ca.key", false)] {
+        away(key);
+        let output = pki(&["crl", path]);
+        assert_eq!(output.status.success(), signed, "{key}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(!String::from_utf8_lossy(&output.stderr).contains("was not signed; run this where"), signed, "{key}");
+        back(key);
+    }
+}
+
+#[test]
 fn what_was_issued_and_revoked_is_listed() {
     let dir = tempfile::tempdir().unwrap();
     let path = text(dir.path());

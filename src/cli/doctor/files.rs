@@ -9,6 +9,7 @@ use super::finding::Finding;
 use crate::config::Settings;
 use crate::os;
 use crate::snapshot::Snapshot;
+use crate::types::utc;
 
 const DAY: i64 = 24 * 3600;
 
@@ -41,8 +42,6 @@ fn files(config: &Path, settings: &Settings) -> Vec<(&'static str, PathBuf)> {
 
 /// Group and others.
 const OTHERS_WRITE: u32 = 0o022;
-/// Others, in a folder where everybody may remove what is not theirs.
-const STICKY: u32 = 0o1000;
 
 /// Who can write to one of them decides who gets in.
 fn modes(files: &[(&'static str, PathBuf)]) -> Vec<Finding> {
@@ -64,7 +63,7 @@ fn modes(files: &[(&'static str, PathBuf)]) -> Vec<Finding> {
     for folder in folders {
         let Ok(metadata) = fs::metadata(folder) else { continue };
         let mode = metadata.mode();
-        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        if mode & OTHERS_WRITE != 0 && mode & os::STICKY == 0 {
             let found = format!("{} has mode {:04o}: others can put files in the place of Postern's", folder.display(), mode & 0o7777);
             findings.push(Finding::fault("files.mode", found, format!("chmod go-w '{}'", folder.display())));
         }
@@ -81,7 +80,10 @@ fn expiries(snapshot: &Snapshot, has_lists: bool) -> Vec<Finding> {
     let now = os::unix_now();
     let soon = |check, what: &str, at: i64, days: i64, change: &str| {
         let left = at.saturating_sub(now);
-        let found = format!("{what} has {} days and {} hours left", left.div_euclid(DAY), left.rem_euclid(DAY).div_euclid(3600));
+        let found = match left {
+            ..=0 => format!("{what} has been over since {}", utc(at).unwrap_or_else(|| at.to_string())),
+            _ => format!("{what} has {} days and {} hours left", left.div_euclid(DAY), left.rem_euclid(DAY).div_euclid(3600)),
+        };
         if left < days.saturating_mul(DAY) { Finding::fault(check, found, change) } else { Finding::good(check, found) }
     };
     let server = soon(
@@ -100,14 +102,8 @@ fn expiries(snapshot: &Snapshot, has_lists: bool) -> Vec<Finding> {
     vec![server, ca, crl]
 }
 
-/// What Postern needs beside its sessions and logins.
-const SPARE_DESCRIPTORS: u64 = 64;
-
 fn descriptors(settings: &Settings) -> Finding {
-    let limits = &settings.live.limits;
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let needed =
-        count(limits.sessions.total).saturating_mul(2).saturating_add(count(limits.max_handshakes)).saturating_add(SPARE_DESCRIPTORS);
+    let needed = settings.live.limits.descriptors();
     match os::raise_descriptor_limit() {
         Ok(limit) if limit >= needed => Finding::good("descriptors", format!("{limit} may be open, {needed} are needed at most")),
         Ok(limit) => Finding::fault(

@@ -10,8 +10,9 @@ use super::Exit;
 use crate::identity::Certificate;
 use crate::os;
 use crate::pki::{
-    AuthorityName, CA_DAYS, CLIENT_DAYS, CRL_DAYS, ClientName, Folder, Founding, HostName, KeyKind, Order, OtherName, PkiError,
-    ROOT_CRL_DAYS, Reason, Revokee, SERVER_DAYS, SerialDigits, init, issue_client, issue_server, list, revoke, show, write_crls,
+    AuthorityName, CA_DAYS, CLIENT_DAYS, CRL_DAYS, ClientName, Folder, Founding, HostName, KeyKind, Order, OtherName, PkiError, Purpose,
+    ROOT_CRL_DAYS, Reason, Revokee, SERVER_DAYS, SerialDigits, WrittenCrl, init, issue_client, issue_server, list, revoke, show,
+    write_crls,
 };
 use crate::tls;
 
@@ -150,7 +151,7 @@ pub(super) fn run(command: Command) -> Exit {
         Command::Server(arguments) => arguments.run(now),
         Command::Client(arguments) => arguments.run(now),
         Command::Revoke(arguments) => arguments.run(now),
-        Command::Crl(arguments) => arguments.run(now),
+        Command::Crl(arguments) => return arguments.run(now),
         Command::List(arguments) => arguments.run(now),
         Command::Show { file } => return show(&file, now),
     };
@@ -159,11 +160,13 @@ pub(super) fn run(command: Command) -> Exit {
             println!("{text}");
             Exit::Done
         }
-        Err(error) => {
-            eprintln!("postern: {error}");
-            Exit::Failed
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &PkiError) -> Exit {
+    eprintln!("postern: {error}");
+    Exit::Failed
 }
 
 impl Init {
@@ -205,10 +208,25 @@ impl Revoke {
 }
 
 impl Crl {
-    fn run(self, now: i64) -> Result<String, PkiError> {
+    /// It fails where the list that servers look at was not signed: whoever runs it every month is told before that list is overdue.
+    fn run(self, now: i64) -> Exit {
         let folder = Folder::new(self.folder);
-        let written = write_crls(&folder, self.days, now)?;
-        Ok(words::crls(&folder, &written, now))
+        let written = match write_crls(&folder, self.days, now) {
+            Ok(written) => written,
+            Err(error) => return failed(&error),
+        };
+        println!("{}", words::crls(&folder, &written, now));
+        let (list, key) = (folder.crl(Purpose::Client), folder.authority_key(Purpose::Client));
+        let signed = |file: &WrittenCrl| file.path == list && file.parts.first().is_some_and(|part| part.number.is_some());
+        if written.iter().any(signed) {
+            return Exit::Done;
+        }
+        eprintln!(
+            "postern: {}: the list of the CA that issues clients' certificates was not signed; run this where {} is",
+            list.display(),
+            key.display()
+        );
+        Exit::Failed
     }
 }
 

@@ -92,6 +92,20 @@ fn what_will_fail_later_is_warned_of() {
 }
 
 #[test]
+fn an_issuer_of_the_deny_list_that_is_no_ca_is_warned_of() {
+    let mut world = World::new();
+    let list = "serial 05 \"CN=client-ca\" lost\nserial 06 \"CN = client-ca\" lost\nserial 07 \"CN = client-ca\" lost\nname bob left\n";
+    world.settings.denylist_file = Some(world.write("denied.txt", list));
+    let acceptor = world.acceptor();
+    let [warning] = acceptor.warnings() else { panic!("{:#?}", acceptor.warnings()) };
+    assert_eq!(
+        warning.to_string(),
+        "denylist_file: line 2: no CA of tls.ssl_ca_file is named \"CN = client-ca\"; write the issuer as the audit shows it, as \
+         \"CN=client-ca\", unless clients send its certificate along"
+    );
+}
+
+#[test]
 fn a_crl_that_a_newer_one_has_replaced_is_not_waited_for() {
     let mut world = World::new();
     let crls = [CrlDraft::of(&[]).dates(0, 3000), CrlDraft::of(&[]).dates(1000, 2_000_000_000)].map(|crl| crl.sign(&world.ca));
