@@ -24,6 +24,8 @@ pub struct Plan {
     pub bytes: usize,
     /// Idle sessions, in rising numbers; the last are told to download, and leave.
     pub idle: Vec<usize>,
+    /// Idle sessions of Postern's alone, in rising numbers.
+    pub scale: Vec<usize>,
     /// How long after they have left the memory is looked at.
     pub patience: Duration,
 }
@@ -40,6 +42,14 @@ pub struct Bench<'a> {
 struct Spent {
     cpu: f64,
     wall: f64,
+}
+
+/// Round trips of one session.
+struct RoundTrips {
+    /// How long each took, in microseconds, the shortest first.
+    times: Vec<f64>,
+    /// The CPU seconds of 100k.
+    cpu: f64,
 }
 
 /// After a load, what belongs to it still ends: sessions' records, exits of server processes.
@@ -59,6 +69,16 @@ fn spent<T>(front: &Running, work: impl FnOnce() -> T) -> (T, Spent) {
     let wall = begun.elapsed().as_secs_f64();
     thread::sleep(SETTLE);
     (outcome, Spent { cpu: usage::cpu_seconds(front.pid) - cpu, wall })
+}
+
+impl RoundTrips {
+    /// Adds the quantiles, and gives the CPU seconds of 100k.
+    fn show(&self, backend: &str, front: Front, results: &mut Results) -> f64 {
+        for (percent, unit) in [(50, "p50 us"), (99, "p99 us")] {
+            results.add(&lower(Section::RoundTrips, backend, unit), front, self.times[self.times.len() * percent / 100]);
+        }
+        self.cpu
+    }
 }
 
 impl Bench<'_> {
@@ -115,18 +135,18 @@ impl Bench<'_> {
         let cpu = lower(Section::RoundTrips, "fake backend", "CPU s per 100k");
         let mut fronts = self.before_fake(Keys::Ecdsa);
         self.rounds(&mut fronts, |front| {
-            let spent = self.ping_pong("fake backend", front, results);
+            let spent = self.ping_pong(front).show("fake backend", front.front, results);
             results.add(&cpu, front.front, spent);
         });
         drop(fronts);
         let mut fronts = self.before_postgres(|_| true);
         self.rounds(&mut fronts, |front| {
-            self.ping_pong("real PostgreSQL", front, results);
+            self.ping_pong(front).show("real PostgreSQL", front.front, results);
         });
     }
 
-    /// One session that asks and waits, and asks again. Gives the CPU seconds of 100k.
-    fn ping_pong(&self, backend: &str, front: &Running, results: &mut Results) -> f64 {
+    /// One session that asks and waits, and asks again.
+    fn ping_pong(&self, front: &Running) -> RoundTrips {
         let mut session = Session::open(&front.way).unwrap();
         (0..100).for_each(|_| session.ask("SELECT 1").unwrap());
         let (mut times, spent) = spent(front, || {
@@ -140,10 +160,7 @@ impl Bench<'_> {
         });
         session.close().unwrap();
         times.sort_by(f64::total_cmp);
-        for (percent, unit) in [(50, "p50 us"), (99, "p99 us")] {
-            results.add(&lower(Section::RoundTrips, backend, unit), front.front, times[times.len() * percent / 100]);
-        }
-        spent.cpu / times.len() as f64 * 1e5
+        RoundTrips { cpu: spent.cpu / times.len() as f64 * 1e5, times }
     }
 
     pub fn logins(&self, results: &mut Results) {
@@ -251,6 +268,24 @@ impl Bench<'_> {
         let left = usage::memory(front.pid).rss;
         add(format!("after {count} have left"), "RSS MB", left / MB);
         add(format!("after {count} have left"), "% of the peak", left / peak * 100.0);
+    }
+
+    /// Postern with more and more sessions: what each further one takes, and what all cost the one that works beside them.
+    pub fn scaling(&self, results: &mut Results) {
+        let front = Front::Postern.start(self.stage, &self.fake, Keys::Ecdsa);
+        let mut add = |name: String, unit, value| results.add(&lower(Section::Scaling, name, unit), front.front, value);
+        let (mut sessions, mut before) = (Vec::new(), usage::memory(front.pid));
+        for count in &self.plan.scale {
+            let further = count - sessions.len();
+            open_many(&front, further, &mut sessions);
+            thread::sleep(SETTLE);
+            let held = usage::memory(front.pid);
+            add(format!("each further idle session, up to {count}"), "KB RSS", (held.rss - before.rss) / further as f64 / KB);
+            before = held;
+            let ((), spent) = spent(&front, || thread::sleep(self.plan.turn));
+            add(format!("all {count} idle sessions"), "% of a core", spent.cpu / spent.wall * 100.0);
+            add(format!("round trips beside {count} idle sessions"), "CPU s per 100k", self.ping_pong(&front).cpu);
+        }
     }
 
     /// PostgreSQL has a process for each session, so there are fewer of them here: what TLS adds to each. Resident memory that the

@@ -68,12 +68,21 @@ impl Plan {
             clients: vec![1, 8, 32, 64],
             bytes: 512 << 20,
             idle: vec![1000, 5000],
+            scale: vec![100, 1000, 5000, 9000],
             patience: Duration::from_secs(12),
         }
     }
 
     fn quick() -> Self {
-        Self { rounds: 1, turn: turn(1), clients: vec![1, 8, 32], bytes: 256 << 20, idle: vec![100, 500], patience: Duration::from_secs(3) }
+        Self {
+            rounds: 1,
+            turn: turn(1),
+            clients: vec![1, 8, 32],
+            bytes: 256 << 20,
+            idle: vec![100, 500],
+            scale: vec![100, 500, 1000],
+            patience: Duration::from_secs(3),
+        }
     }
 
     fn describe(&self) -> String {
@@ -100,12 +109,20 @@ pub fn fake_backend(stage: &Stage) -> (Program, Target) {
     (program, Target { folder, port: 5432 })
 }
 
+/// Of which source this is, and whether it was changed since.
+fn commit() -> String {
+    let git = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]).output();
+    let said = git.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    if said.is_empty() { "unknown".to_owned() } else { said }
+}
+
 /// Runs the sections that are named, all if none is, and writes what came of it into `folder`.
 fn compare(plan: &Plan, wanted: &[&str], folder: &Path) {
     let limit = postern::os::raise_descriptor_limit().unwrap();
-    let needed = 2 * plan.idle.iter().max().unwrap() + 500;
+    let needed = 2 * plan.idle.iter().chain(&plan.scale).max().unwrap() + 500;
     assert!(limit >= u64::try_from(needed).unwrap(), "{needed} open descriptors are needed and {limit} allowed: raise `ulimit -Hn`");
     let (begun, before) = (Instant::now(), usage::load());
+    let date = postern::types::utc(postern::os::unix_now()).unwrap();
     let stage = Stage::set_up();
     let (_backend, fake) = fake_backend(&stage);
     let postgres = Postgres::start(&stage, 10);
@@ -121,6 +138,7 @@ fn compare(plan: &Plan, wanted: &[&str], folder: &Path) {
             Section::Logins => bench.logins(&mut results),
             Section::Bulk => bench.bulk(&mut results),
             Section::Memory => bench.memory(&mut results),
+            Section::Scaling => bench.scaling(&mut results),
         }
         others.push((section, (foreign() - busy) / since.elapsed().as_secs_f64()));
     }
@@ -128,6 +146,8 @@ fn compare(plan: &Plan, wanted: &[&str], folder: &Path) {
         postgres: postgres.version(),
         others,
         load: [before, usage::load()],
+        date,
+        commit: commit(),
         minutes: begun.elapsed().as_secs_f64() / 60.0,
         plan: plan.describe(),
     };

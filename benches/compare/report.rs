@@ -12,6 +12,10 @@ pub struct Circumstances {
     /// Cores that others kept busy on average, section by section.
     pub others: Vec<(Section, f64)>,
     pub load: [String; 2],
+    /// When it began.
+    pub date: String,
+    /// Of which source.
+    pub commit: String,
     pub minutes: f64,
     pub plan: String,
 }
@@ -33,10 +37,16 @@ pub fn markdown(results: &Results, circumstances: &Circumstances) -> String {
     for section in Section::ALL {
         if results.of(section).next().is_some() {
             write!(text, "\n## {}\n\n", section.title()).unwrap();
-            text += &table(results.of(section), &Front::ALL, |row, front| row.value(front).map(number));
-            text += "\nPostern as a part of each:\n\n";
-            let others: Vec<_> = Front::ALL.into_iter().filter(|front| *front != Front::Postern).collect();
-            text += &table(results.of(section), &others, |row, front| row.ratio_to(row.value(front)).map(|ratio| format!("{ratio:.2}")));
+            let value = |row: &Row, front| row.value(front).map(number);
+            let ratio = |row: &Row, front| row.ratio_to(row.value(front)).map(|ratio| format!("{ratio:.2}"));
+            if section == Section::Scaling {
+                text += &table(results.of(section), &[Front::Postern], value);
+            } else {
+                let others: Vec<_> = Front::ALL.into_iter().filter(|front| *front != Front::Postern).collect();
+                text += &table(results.of(section), &Front::ALL, value);
+                text += "\nPostern as a part of each:\n\n";
+                text += &table(results.of(section), &others, ratio);
+            }
             write!(text, "\n![{}]({}.svg)\n", section.title(), section.slug()).unwrap();
         }
     }
@@ -83,12 +93,14 @@ fn preface(circumstances: &Circumstances) -> String {
     let [before, after] = &circumstances.load;
     let others: Vec<_> = circumstances.others.iter().map(|(section, cores)| format!("{} {cores:.2}", section.slug())).collect();
     let mut text = format!(
-        "Made by `make bench`; loads and all servers on one machine, loopback, in one run of {:.0} minutes: {}. Medians. {cores} cores ({cpu}), \
+        "Made by `make bench` on {} of commit {}; loads and all servers on one machine, loopback, in one run of {:.0} minutes: {}. Medians. {cores} cores ({cpu}), \
          Linux {}. Load average before {before}, after {after}; cores that other work kept busy meanwhile: {}.\n\n\
          CPU is user and system time of the front's whole process tree. Of native TLS it is what PostgreSQL's processes take more than \
          for the same work by the Unix socket. `bare relay` is a yardstick, no product: blocking rustls, a thread and two 64 KiB buffers \
          for each connection, without rules, limits or a record. HAProxy and nginx know direct TLS only, which pgbench 15 does not speak. \
          A fake backend answers at once, so that PostgreSQL does not hide the front. Postern has audit, limits and metrics on.\n\n",
+        circumstances.date,
+        circumstances.commit,
         circumstances.minutes,
         circumstances.plan,
         kernel.trim(),

@@ -13,6 +13,7 @@ pub enum Section {
     Logins,
     Bulk,
     Memory,
+    Scaling,
 }
 
 /// Which way a value should go.
@@ -44,7 +45,7 @@ pub struct Results {
 }
 
 impl Section {
-    pub const ALL: [Self; 5] = [Self::Transactions, Self::RoundTrips, Self::Logins, Self::Bulk, Self::Memory];
+    pub const ALL: [Self; 6] = [Self::Transactions, Self::RoundTrips, Self::Logins, Self::Bulk, Self::Memory, Self::Scaling];
 
     /// As a file's name.
     pub fn slug(self) -> &'static str {
@@ -54,6 +55,7 @@ impl Section {
             Self::Logins => "logins",
             Self::Bulk => "bulk",
             Self::Memory => "memory",
+            Self::Scaling => "scaling",
         }
     }
 
@@ -65,6 +67,7 @@ impl Section {
             Self::Logins => "Logins: full handshake, session, goodbye; four at a time",
             Self::Bulk => "Bulk: one session",
             Self::Memory => "Memory: idle sessions, fake backend",
+            Self::Scaling => "Scaling: Postern alone with more and more idle sessions, fake backend",
         }
     }
 }

@@ -145,7 +145,7 @@ pub fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Whether somebody listens there.
+/// Whether somebody listens there. A connection to a port where nobody does may come from that very port, and be one to itself.
 pub fn listens(address: SocketAddr) -> bool {
-    TcpStream::connect(address).is_ok()
+    TcpStream::connect(address).is_ok_and(|stream| stream.local_addr().is_ok_and(|own| own != address))
 }
