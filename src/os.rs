@@ -9,6 +9,7 @@ mod listeners;
 mod lock;
 mod process;
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -176,17 +177,33 @@ pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-/// The TCP connections of this network namespace, local end first, on which data is on its way and nothing is heard: the retransmission or
-/// window-probe timer is running, and at least [`UNANSWERED`] packets in a row were not acknowledged (proc_net_tcp, net/ipv4/tcp_ipv4.c,
-/// get_tcp4_sock). A peer that answers window probes is not among them: each answer sets its count to zero.
+/// TCP connections that neither side has closed for good, each with our end first.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// Those of this network namespace. A table that changes while it is read may leave one out.
+    pub open: HashSet<(SocketAddr, SocketAddr)>,
+    /// Those among them on which data is on its way and nothing is heard: the retransmission or window-probe timer is running, and at least
+    /// [`UNANSWERED`] packets in a row were not acknowledged (proc_net_tcp, net/ipv4/tcp_ipv4.c, get_tcp4_sock). A peer that answers window
+    /// probes is not among them: each answer sets its count to zero.
+    pub unheard: Vec<(SocketAddr, SocketAddr)>,
+}
+
+/// The TCP connections of this network namespace.
 ///
 /// # Errors
 /// The kernel's table cannot be read.
-pub fn unheard_connections() -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
+pub fn connections() -> io::Result<Connections> {
     let ipv4 = fs::read_to_string("/proc/self/net/tcp")?;
     // A kernel without IPv6 has no such table.
     let ipv6 = fs::read_to_string("/proc/self/net/tcp6").unwrap_or_default();
-    Ok(ipv4.lines().chain(ipv6.lines()).filter_map(unheard_connection).collect())
+    let mut connections = Connections::default();
+    for (ends, heard) in ipv4.lines().chain(ipv6.lines()).filter_map(connection) {
+        connections.open.insert(ends);
+        if !heard {
+            connections.unheard.push(ends);
+        }
+    }
+    Ok(connections)
 }
 
 /// Packets in a row that were not acknowledged: with Linux's doubling timer, some six seconds of silence on a fast network.
@@ -196,8 +213,9 @@ const UNANSWERED: u32 = 4;
 const ESTABLISHED: &str = "01";
 const CLOSE_WAIT: &str = "08";
 
-/// The ends of one line, if it is unheard and neither side has closed it for good: `sl local remote st tx:rx timer:when retransmits uid probes inode ..`, numbers in hexadecimal but the last.
-fn unheard_connection(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// The ends of one line, and whether they are heard, if neither side has closed it for good: `sl local remote st tx:rx timer:when
+/// retransmits uid probes inode ..`, numbers in hexadecimal but the last.
+fn connection(line: &str) -> Option<((SocketAddr, SocketAddr), bool)> {
     let mut columns = line.split_ascii_whitespace().skip(1);
     let (local, remote, state) = (columns.next()?, columns.next()?, columns.next()?);
     let timer = columns.nth(1)?;
@@ -206,10 +224,10 @@ fn unheard_connection(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let unanswered = match timer.split_once(':')?.0 {
         "01" => retransmits,
         "04" => probes,
-        _ => return None,
+        _ => 0,
     };
     let open = [ESTABLISHED, CLOSE_WAIT].contains(&state);
-    (open && unanswered >= UNANSWERED).then(|| Some((socket_address(local)?, socket_address(remote)?))).flatten()
+    open.then(|| Some(((socket_address(local)?, socket_address(remote)?), unanswered < UNANSWERED))).flatten()
 }
 
 /// `ADDRESS:PORT` as the kernel prints them: the address in words of four bytes, each in the machine's order.
@@ -251,15 +269,16 @@ mod tests {
             )
         };
         let ends = Some(("127.0.0.1:6432".parse().unwrap(), "10.0.2.3:50000".parse().unwrap()));
-        assert_eq!(unheard_connection(&line("01", 4, 0)), ends);
-        assert_eq!(unheard_connection(&line("04", 0, 4)), ends);
-        assert_eq!(unheard_connection(&line("01", 3, 0)), None);
-        assert_eq!(unheard_connection(&line("04", 9, 0)), None, "a stopped reader answers every probe");
-        assert_eq!(unheard_connection(&line("02", 9, 9)), None, "keepalive has limits of its own");
-        assert_eq!(
-            unheard_connection("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"),
-            None
-        );
+        let heard = |timer: &str, retransmits, probes| {
+            let (found, heard) = connection(&line(timer, retransmits, probes)).unwrap();
+            assert_eq!(Some(found), ends);
+            heard
+        };
+        assert!(!heard("01", 4, 0) && !heard("04", 0, 4));
+        assert!(heard("01", 3, 0));
+        assert!(heard("04", 9, 0), "a stopped reader answers every probe");
+        assert!(heard("02", 9, 9), "keepalive has limits of its own");
+        assert_eq!(connection("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"), None);
     }
 
     #[test]
@@ -272,7 +291,11 @@ mod tests {
 
     #[test]
     fn the_kernels_table_can_be_read() {
-        assert!(unheard_connections().is_ok());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let ends = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+        // It may be left out of a table that changes while it is read.
+        assert!((0..20).any(|_| connections().unwrap().open.contains(&ends)));
     }
 
     #[test]

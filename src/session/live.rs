@@ -1,5 +1,6 @@
 //! A live session, as others see it: what it is and does, and how it is told to end.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -47,8 +48,13 @@ pub struct LiveSession {
     cancelling: AtomicBool,
     order: OnceLock<Order>,
     leave: AtomicU8,
+    /// Looks at the kernel's table in a row that have not found its connection, and one more; 0 if none ever has.
+    missed: AtomicU8,
     waker: AtomicWaker,
 }
+
+/// Looks in a row that must miss a connection.
+const MISSED_LOOKS: u8 = 3;
 
 /// What a session is told: to end, and why.
 #[derive(Debug)]
@@ -109,6 +115,7 @@ impl LiveSession {
             cancelling: AtomicBool::new(false),
             order: OnceLock::new(),
             leave: AtomicU8::new(Leave::Stay as u8),
+            missed: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
     }
@@ -126,6 +133,19 @@ impl LiveSession {
     /// Our end of the connection and the client's; `None` where it is not TCP.
     pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         self.ends
+    }
+
+    /// Whether its connection is gone: it was among the `open` ones, and has not been for several looks, since one may leave it out. Only
+    /// the watch over lost clients calls it.
+    pub(super) fn is_missing(&self, open: &HashSet<(SocketAddr, SocketAddr)>) -> bool {
+        let Some(ends) = &self.ends else { return false };
+        let missed = match self.missed.load(Ordering::Relaxed) {
+            _ if open.contains(ends) => 1,
+            0 => 0,
+            missed => missed.saturating_add(1),
+        };
+        self.missed.store(missed, Ordering::Relaxed);
+        missed > MISSED_LOOKS
     }
 
     /// Who its client is.
@@ -332,6 +352,19 @@ impl Newcomer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_is_missed_that_was_there_and_is_not_for_three_looks() {
+        let ends = ("127.0.0.1:5432".parse().unwrap(), "127.0.0.1:5000".parse().unwrap());
+        let (there, gone) = (HashSet::from([ends]), HashSet::new());
+        let session = LiveSession::new(Newcomer { ends: Some(ends), ..Newcomer::alice() });
+        assert!(!(0..10).any(|_| session.is_missing(&gone)), "a table that never had it says nothing");
+        assert!(!session.is_missing(&there));
+        assert_eq!([(); 4].map(|()| session.is_missing(&gone)), [false, false, true, true]);
+        assert!(!session.is_missing(&there) && !session.is_missing(&gone));
+        let elsewhere = LiveSession::new(Newcomer::alice());
+        assert!(!(0..10).any(|_| elsewhere.is_missing(&gone)));
+    }
 
     #[test]
     fn what_a_session_does_has_pg_stat_activitys_words() {

@@ -1,8 +1,9 @@
-//! Clients whose host is gone while data is on its way to them.
+//! Clients whose host is gone while data is on its way to them, and those whose connection is gone while nobody reads it.
 //!
 //! Keepalive finds a silent peer, but not while data is outstanding, and the kernel alone then takes a quarter of an hour.
 //! TCP_USER_TIMEOUT would also end a reader that has merely stopped: its window is zero, its kernel answers every probe, and it is to
 //! live as long as it would with PostgreSQL. So the kernel's own table is asked which connections send again and again and hear nothing.
+//! A reset is noticed by who reads; of a client that has sent more than the backend takes nothing is read, and the table has it no more.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::registry::Sessions;
 use crate::error::EndReason;
-use crate::os;
+use crate::os::{self, Connections};
 
 /// How often the kernel is asked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -36,14 +37,17 @@ pub async fn watch_for_lost_clients(sessions: Arc<Sessions>) {
             unheard.clear();
             continue;
         }
-        let connections = match spawn_blocking(os::unheard_connections).await {
+        // Whoever comes while the table is read is not missed in it.
+        let looked_for = sessions.list();
+        let Connections { open, unheard: silent } = match spawn_blocking(os::connections).await {
             Ok(Ok(connections)) => connections,
             // A kernel without the table leaves the work to its own timers.
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return,
             // No descriptor or thread is left at this moment: nothing is known, and what was known stands.
             Ok(Err(_)) | Err(_) => continue,
         };
-        unheard = connections.into_iter().map(|ends| (ends, unheard.get(&ends).copied().unwrap_or(now))).collect();
+        looked_for.iter().filter(|session| session.is_missing(&open)).for_each(|session| session.end(EndReason::ClientLost));
+        unheard = silent.into_iter().map(|ends| (ends, unheard.get(&ends).copied().unwrap_or(now))).collect();
         let given_up = |since: &Instant| now.saturating_duration_since(*since) >= PATIENCE;
         let lost: HashSet<Ends> = unheard.iter().filter(|(_, since)| given_up(since)).map(|(ends, _)| *ends).collect();
         if !lost.is_empty() {

@@ -352,6 +352,21 @@ fn a_statement_that_no_sync_follows_is_cancelled_with_its_session() {
 }
 
 #[test]
+fn a_client_that_resets_while_nobody_reads_it_is_lost_and_its_statement_cancelled() {
+    let world = World::new();
+    let mut wire = world.log_in();
+    wire.query("select pg_sleep(600)");
+    world.postgres.wait_until("select count(*) = 1 from pg_stat_activity where usename = 'alice' and wait_event = 'PgSleep'");
+    // More than Postern and the backend's socket take.
+    wire.query(&format!("select '{}'", "x".repeat(1_000_000)));
+    let sent = Instant::now();
+    wait_until("the watch, which looks every five seconds, has seen the connection that it is to miss", || sent.elapsed().as_secs() > 5);
+    wire.reset();
+    world.postgres.wait_until("select count(*) = 0 from pg_stat_activity where usename = 'alice'");
+    world.postern().wait_for_record(|record| record["event"] == "session.end" && record["reason"] == "client_lost");
+}
+
+#[test]
 fn a_login_that_was_given_up_keeps_its_place_until_its_backend_has_ended() {
     let world = World::configured(|config| {
         config.with("hba: [{ database: all, user: all, address: all, method: cert }]\nlimits: { max_connections_per_role: 1 }")
